@@ -1,0 +1,312 @@
+"""Every error Lastgood raises on purpose, as one tree.
+
+    LastgoodError
+    ├── InvalidInput                 400  what was sent cannot be read or makes no sense
+    │   ├── InvalidDocument               a workflow document that is not accepted
+    │   │   ├── NotYaml
+    │   │   ├── UnsafeYaml
+    │   │   ├── DuplicateKey
+    │   │   ├── DocumentTooLarge     413
+    │   │   ├── NotADocument
+    │   │   └── BrokenGraph
+    │   ├── InvalidId
+    │   ├── InvalidSetting
+    │   ├── InvalidRequest
+    │   ├── InvalidExpectation
+    │   └── NoGraph                       an app mode that is kept but cannot be run
+    ├── Unauthenticated              401
+    ├── Denied                       403
+    ├── NotFound                     404
+    │   ├── UnknownWorkflow
+    │   ├── UnknownVersion
+    │   ├── UnknownSnapshot
+    │   ├── UnknownChannel
+    │   ├── UnknownKey
+    │   ├── UnknownSmoke
+    │   └── NothingKept
+    ├── Conflict                     409  the request is fine, the state of things is not
+    │   ├── IdTaken
+    │   ├── ForeignVersion
+    │   ├── AlreadyActive
+    │   ├── FailedVersion
+    │   ├── NothingGood
+    │   ├── NothingLive
+    │   ├── NotRunnable
+    │   ├── SecretMissing
+    │   └── StillApplying
+    ├── ChannelMoved                 412  another move came first
+    ├── GenerationRequired           428
+    └── Unavailable                  503
+        ├── StoreFull                507
+        ├── StoreUnreachable
+        ├── StoreNewer
+        ├── EngineMissing
+        ├── ServerUnreachable
+        ├── UpstreamUnreachable      502
+        ├── DataDirectoryTaken
+        ├── Unsealable
+        └── DamagedContent           500
+
+The docstring of a class is its message to the user: one sentence or two that say what was wrong, where,
+and what to do. Names in braces are filled from the keyword arguments, which stay readable on the error as
+``data`` (JSON-safe values) for the problem document of the HTTP API (RFC 9457).
+"""
+
+from typing import Any, ClassVar
+
+
+class LastgoodError(Exception):
+    """Something went wrong that Lastgood has no better sentence for: {detail}"""
+
+    status: ClassVar[int] = 500
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, **data: Any) -> None:
+        self.data = data
+        super().__init__(_flow(self.__doc__ or "").format_map(data))
+
+    @property
+    def code(self) -> str:
+        """The stable name of this kind of error, ``unknown-workflow`` for ``UnknownWorkflow``."""
+        name = type(self).__name__
+        return "".join(f"-{c.lower()}" if c.isupper() else c for c in name).lstrip("-")
+
+    def problem(self) -> dict[str, Any]:
+        """This error as an RFC 9457 problem document (a JSON-safe dict)."""
+        return {
+            "type": f"urn:lastgood:problem:{self.code}",
+            "title": self.code.replace("-", " ").capitalize(),
+            "status": self.status,
+            "detail": str(self),
+            **{k: v for k, v in self.data.items() if k not in {"type", "title", "status", "detail"}},
+        }
+
+
+def _flow(text: str) -> str:
+    return " ".join(text.split())
+
+
+class InvalidInput(LastgoodError):
+    """{detail}"""
+
+    status = 400
+
+
+class InvalidDocument(InvalidInput):
+    """{source}: {detail}"""
+
+
+class NotYaml(InvalidDocument):
+    """{source}, line {line}, column {column}: this is not YAML ({reason}). Export the app from Dify again, or
+    mend that line."""
+
+
+class UnsafeYaml(InvalidDocument):
+    """{source}, line {line}: {reason}. A workflow document holds plain values only; take that construct out."""
+
+
+class DuplicateKey(InvalidDocument):
+    """{source}, line {line}: the key {key!r} stands twice in one mapping (first on line {first_line}), and only
+    one of them would count. Remove one."""
+
+
+class DocumentTooLarge(InvalidDocument):
+    """{source}: {what} is {found}, and at most {limit} is accepted. Split the workflow into smaller ones."""
+
+    status = 413
+
+
+class NotADocument(InvalidDocument):
+    """{source}: {reason}. Send a Dify app export (a mapping with `app` and `workflow`), or the answer of Dify's
+    or Lastgood's API."""
+
+
+class BrokenGraph(InvalidDocument):
+    """{source}: {summary}. Mend the graph in Dify's editor, export it again and push that; nothing was saved."""
+
+
+class InvalidId(InvalidInput):
+    """{value!r} is not a {kind} id; one looks like {example}."""
+
+
+class InvalidSetting(InvalidInput):
+    """The setting {name} cannot be {value!r}: {reason}."""
+
+    exit_code = 2
+
+
+class InvalidRequest(InvalidInput):
+    """The request is not valid: {where}: {reason}."""
+
+
+class InvalidExpectation(InvalidInput):
+    """{expression!r} is not a JMESPath expression ({reason}); write for example outputs.total == `42`."""
+
+
+class NoGraph(InvalidInput):
+    """{version} is a {mode} app, which has no graph: Lastgood keeps its versions but cannot run them."""
+
+
+class Unauthenticated(LastgoodError):
+    """No valid token came with the request. Send `Authorization: Bearer lg_…`; the first start of the server
+    showed the admin token once, and `lastgood token reset` on the server's machine makes a new one."""
+
+    status = 401
+
+
+class Denied(LastgoodError):
+    """{actor} may not {action} on {resource}: {reason}."""
+
+    status = 403
+
+
+class NotFound(LastgoodError):
+    """{detail}"""
+
+    status = 404
+
+
+class UnknownWorkflow(NotFound):
+    """There is no workflow {workflow!r}. `lastgood workflows` lists them; `lastgood push FILE --workflow
+    {workflow}` makes it."""
+
+
+class UnknownVersion(NotFound):
+    """There is no version {version!r}{where}. `lastgood versions WORKFLOW` lists them."""
+
+
+class UnknownSnapshot(NotFound):
+    """There is no snapshot {snapshot!r}. `lastgood snapshots WORKFLOW` lists them."""
+
+
+class UnknownChannel(NotFound):
+    """Workflow {workflow} has no channel {channel!r}. `lastgood status` shows the channels; publishing to a new
+    name makes one."""
+
+
+class UnknownKey(NotFound):
+    """Workflow {workflow} has no app key {key!r}. `lastgood key list {workflow}` lists them."""
+
+
+class UnknownSmoke(NotFound):
+    """Workflow {workflow} has no smoke request {smoke!r}. `lastgood smoke list {workflow}` lists them."""
+
+
+class NothingKept(NotFound):
+    """Workflow {workflow} has no version yet. Push one with `lastgood push FILE --workflow {workflow}`."""
+
+
+class Conflict(LastgoodError):
+    """{detail}"""
+
+    status = 409
+
+
+class IdTaken(Conflict):
+    """The {kind} id {value} is already taken{by}. Leave it out to get a new one, or choose another."""
+
+
+class ForeignVersion(Conflict):
+    """{version} is a version of {owner}, not of {workflow}. `lastgood versions {workflow}` lists the right ones."""
+
+
+class AlreadyActive(Conflict):
+    """Channel {channel} of {workflow} already points to {version} (generation {generation}); nothing was
+    changed."""
+
+
+class FailedVersion(Conflict):
+    """{version} of {workflow} is marked failed ({why}), so it is never a target. Choose another with --to, or
+    force it with --force and a --reason."""
+
+
+class NothingGood(Conflict):
+    """Workflow {workflow} has no stable version to go back to besides the live one; nothing was changed. Name
+    one with `--to VERSION`, or prove one with `lastgood mark VERSION stable --reason …`."""
+
+
+class NothingLive(Conflict):
+    """Channel {channel} of {workflow} points to no version yet. Publish one with `lastgood publish {workflow}
+    VERSION`."""
+
+
+class NotRunnable(Conflict):
+    """{version} cannot run on the embedded engine: {reasons}. It can still be kept, compared and exported."""
+
+
+class SecretMissing(Conflict):
+    """{version} has no stored value for the secret variables {names}; push the document with their values."""
+
+
+class StillApplying(Conflict):
+    """Channel {channel} of {workflow} is being moved by {operation}; wait for it, then look at `lastgood log
+    {workflow}`."""
+
+
+class ChannelMoved(LastgoodError):
+    """Channel {channel} of {workflow} is at generation {generation}, not {expected}: {actor} moved it to {version}
+    at {at} ({reason}). Nothing was changed by this request; look at `lastgood log {workflow}` and decide again."""
+
+    status = 412
+
+
+class GenerationRequired(LastgoodError):
+    """A move needs the generation that you expect: read the channel and send its ETag as `If-Match`."""
+
+    status = 428
+
+
+class Unavailable(LastgoodError):
+    """{detail}"""
+
+    status = 503
+
+
+class StoreFull(Unavailable):
+    """The disk under {path} is full, so nothing was saved. Free some space; a rollback still works on the
+    reserve that is kept for it."""
+
+    status = 507
+
+
+class StoreUnreachable(Unavailable):
+    """The store {url} cannot be reached: {reason}. Nothing was changed."""
+
+
+class StoreNewer(Unavailable):
+    """The store {url} was written by a newer Lastgood (schema {found}, this one knows {known}). Upgrade this
+    installation."""
+
+
+class EngineMissing(Unavailable):
+    """The embedded engine is not installed, so nothing can run here. Install it with `pip install
+    'lastgood[engine]'`."""
+
+
+class ServerUnreachable(Unavailable):
+    """The Lastgood server at {url} does not answer ({reason}). Start it with `lastgood serve`, or unset
+    LASTGOOD_SERVER to work on the local data directory."""
+
+
+class UpstreamUnreachable(Unavailable):
+    """The upstream {upstream} does not answer ({reason}). The version was not at fault; look at `lastgood
+    doctor`."""
+
+    status = 502
+
+
+class DataDirectoryTaken(Unavailable):
+    """Another Lastgood server (process {pid}, {address}) already uses {path}. Stop it, or choose another
+    directory with LASTGOOD_HOME."""
+
+
+class Unsealable(Unavailable):
+    """The secret {name} cannot be opened: the key {key_id} is not in the key ring {path}, or the stored bytes
+    were changed. Put the key ring back from your backup."""
+
+
+class DamagedContent(Unavailable):
+    """The stored content of {snapshot} is damaged: its digest is {found}, not {expected}. Restore it from a
+    backup, or push the document again."""
+
+    status = 500

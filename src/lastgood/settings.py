@@ -1,0 +1,101 @@
+"""The settings: defaults, then ``lastgood.toml``, then ``LASTGOOD_*`` variables; command-line flags win.
+
+The file is looked for in the data directory (``LASTGOOD_HOME``, else ``~/.lastgood``)."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from lastgood.errors import InvalidSetting
+
+
+class Settings(BaseSettings):
+    """All settings of one process. Fields are read-only; the description of each is its documentation."""
+
+    model_config = SettingsConfigDict(env_prefix="LASTGOOD_", frozen=True, extra="forbid")
+
+    home: Path = Field(default_factory=lambda: Path.home() / ".lastgood", description="The data directory.")
+    database: str = Field(
+        default="",
+        description="PostgreSQL URL (postgresql://…) of the store; empty means SQLite in the data directory.",
+    )
+    server: str = Field(
+        default="", description="Address of a Lastgood server for the command line to talk to."
+    )
+    token: str = Field(
+        default="", description="Token that the command line shows to a remote server.", repr=False
+    )
+
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(default=8321, ge=0, le=65535)
+    gateway_host: str = "127.0.0.1"
+    gateway_port: int = Field(default=8322, ge=0, le=65535)
+    gateway_workers: int = Field(default=1, ge=1, le=64, description="Gateway processes.")
+    engine_workers: int = Field(default=1, ge=1, le=64, description="Engine processes.")
+
+    retention: int = Field(default=10, ge=1, description="Newest versions per workflow that stay at hand.")
+    reserve_bytes: int = Field(
+        default=8 * 2**20, ge=0, description="Disk space kept aside so that a rollback works on a full disk."
+    )
+    on_store_loss: Literal["stop", "serve"] = Field(
+        default="stop",
+        description="What a gateway worker does that cannot reach a PostgreSQL store.",
+    )
+    lease_seconds: float = Field(
+        default=3.0, gt=0.2, le=60, description="Lease of a gateway worker (PostgreSQL)."
+    )
+    upstream_timeout: float = Field(
+        default=300.0, gt=0, description="Seconds a gateway waits for an upstream."
+    )
+    connect_timeout: float = Field(default=3.0, gt=0, description="Seconds a gateway waits for a connection.")
+    max_body_bytes: int = Field(
+        default=15 * 2**20, gt=0, description="Largest run or chat body (read whole)."
+    )
+
+    run_timeout: float = Field(
+        default=300.0, gt=0, description="Seconds one run on the embedded engine may take."
+    )
+    code_timeout: float = Field(default=10.0, gt=0, description="CPU and wall seconds a code node may take.")
+    code_memory: int = Field(default=512 * 2**20, gt=0, description="Bytes of address space of a code node.")
+    http_allow_private: bool = Field(
+        default=False, description="Whether http-request nodes may reach private and loopback addresses."
+    )
+    llm_base_url: str = Field(default="", description="OpenAI-compatible endpoint of llm nodes.")
+    llm_api_key: str = Field(default="", description="Key for it.", repr=False)
+    llm_model: str = Field(default="", description="Model asked for instead of the one a node names.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        home = init_settings().get("home") or env_settings().get("home") or Path.home() / ".lastgood"
+        toml = TomlConfigSettingsSource(settings_cls, Path(home) / "lastgood.toml")
+        return init_settings, env_settings, toml
+
+
+def load(**flags: Any) -> Settings:
+    """The settings in force, `flags` (those that are not None) over everything else.
+
+    Raises `InvalidSetting` naming the first setting that cannot be used."""
+    given = {k: v for k, v in flags.items() if v is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise InvalidSetting(name=name, value=str(first.get("input")), reason=first["msg"]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidSetting(name="lastgood.toml", value="", reason=str(error)) from None
