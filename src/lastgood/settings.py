@@ -27,12 +27,8 @@ class Settings(BaseSettings):
         default="",
         description="PostgreSQL URL (postgresql://…) of the store; empty means SQLite in the data directory.",
     )
-    server: str = Field(
-        default="", description="Address of a Lastgood server for the command line to talk to."
-    )
-    token: str = Field(
-        default="", description="Token that the command line shows to a remote server.", repr=False
-    )
+    server: str = Field(default="", description="Address of a Lastgood server for the command line to talk to.")
+    token: str = Field(default="", description="Token that the command line shows to a remote server.", repr=False)
 
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8321, ge=0, le=65535)
@@ -49,20 +45,12 @@ class Settings(BaseSettings):
         default="stop",
         description="What a gateway worker does that cannot reach a PostgreSQL store.",
     )
-    lease_seconds: float = Field(
-        default=3.0, gt=0.2, le=60, description="Lease of a gateway worker (PostgreSQL)."
-    )
-    upstream_timeout: float = Field(
-        default=300.0, gt=0, description="Seconds a gateway waits for an upstream."
-    )
+    lease_seconds: float = Field(default=3.0, gt=0.2, le=60, description="Lease of a gateway worker (PostgreSQL).")
+    upstream_timeout: float = Field(default=300.0, gt=0, description="Seconds a gateway waits for an upstream.")
     connect_timeout: float = Field(default=3.0, gt=0, description="Seconds a gateway waits for a connection.")
-    max_body_bytes: int = Field(
-        default=15 * 2**20, gt=0, description="Largest run or chat body (read whole)."
-    )
+    max_body_bytes: int = Field(default=15 * 2**20, gt=0, description="Largest run or chat body (read whole).")
 
-    run_timeout: float = Field(
-        default=300.0, gt=0, description="Seconds one run on the embedded engine may take."
-    )
+    run_timeout: float = Field(default=300.0, gt=0, description="Seconds one run on the embedded engine may take.")
     code_timeout: float = Field(default=10.0, gt=0, description="CPU and wall seconds a code node may take.")
     code_memory: int = Field(default=512 * 2**20, gt=0, description="Bytes of address space of a code node.")
     http_allow_private: bool = Field(
