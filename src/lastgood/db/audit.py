@@ -1,0 +1,53 @@
+"""The audit table and the outbox: rows that a transaction appends and nobody changes."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from sqlalchemy import insert
+
+from lastgood.db import tables
+from lastgood.db.tx import Tx
+
+_APPEND = insert(tables.audit)
+_EMIT = insert(tables.outbox)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks: a person, token or service, and the request it came with."""
+
+    name: str
+    kind: str = "user"
+    request_id: str = ""
+    address: str = ""
+    roles: frozenset[str] = field(default_factory=lambda: frozenset({"admin"}))
+
+
+def append(
+    tx: Tx, who: Principal, action: str, resource: str, *, result: str = "allowed", reason: str = "", **facts: Any
+) -> None:
+    """Append one audit row. `resource` is a path such as ``workflow/wf-abc123``; `facts` are JSON values (before
+    and after ids or digests), never secrets."""
+    row = {
+        "at": tx.now,
+        "actor": who.name,
+        "action": action,
+        "resource": resource,
+        "result": result,
+        "reason": reason,
+    }
+    more = {"kind": who.kind, "request_id": who.request_id, "address": who.address, **facts}
+    canonical = orjson.dumps({**row, **{k: v for k, v in more.items() if v not in ("", None)}}, option=_CANONICAL)
+    tx.connection.execute(_APPEND, {**row, "canonical": canonical})
+
+
+def emit(tx: Tx, event: str, subject: str, payload: dict[str, Any]) -> None:
+    """Append one event for the subscribers of callbacks (`payload`: JSON values, no secrets)."""
+    tx.connection.execute(
+        _EMIT, {"at": tx.now, "type": event, "subject": subject, "payload": json.dumps(payload, sort_keys=True)}
+    )
+
+
+_CANONICAL = orjson.OPT_SORT_KEYS

@@ -1,0 +1,276 @@
+"""The tables of the main store. Times are UTC text (``2026-11-23T19:10:41.123456Z``), read by people and
+sorted as text; order that matters never rests on them but on the growing integer keys, because clocks jump.
+
+Only this package knows the tables' place; `history`, `release`, `access` and `gateway` build their statements
+on them once, at import (a statement built per call costs more than the fsync it waits for)."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite counts rowids only in a column declared exactly INTEGER.
+_Key = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _key() -> Column[int]:
+    return Column("pk", _Key, primary_key=True, autoincrement=True)
+
+
+def _time(name: str, *, nullable: bool = False) -> Column[str]:
+    return Column(name, String(27), nullable=nullable)
+
+
+def _ref(name: str, target: str, *, nullable: bool = False, index: bool = False) -> Column[int]:
+    return Column(name, _Key, ForeignKey(target), nullable=nullable, index=index)
+
+
+workspace = Table("workspace", metadata, _key(), Column("name", String(63), nullable=False, unique=True))
+
+# One row: grows by one with every change that the gateway must know. Readers ask for what is newer than theirs.
+routing = Table("routing", metadata, _key(), Column("revision", BigInteger, nullable=False))
+
+# The last running number given on a day, for the ids that carry one.
+counter = Table(
+    "counter",
+    metadata,
+    Column("workspace_pk", _Key, ForeignKey("workspace.pk"), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("day", String(8), primary_key=True),
+    Column("last", Integer, nullable=False),
+)
+
+target = Table(
+    "target",
+    metadata,
+    _key(),
+    _ref("workspace_pk", "workspace.pk"),
+    Column("name", String(63), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("base_url", Text, nullable=False),
+    UniqueConstraint("workspace_pk", "name"),
+)
+
+workflow = Table(
+    "workflow",
+    metadata,
+    _key(),
+    _ref("workspace_pk", "workspace.pk"),
+    Column("id", String(15), nullable=False),
+    Column("slug", String(63), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("mode", String(32), nullable=False),
+    _ref("target_pk", "target.pk"),
+    _time("created_at"),
+    Column("created_by", Text, nullable=False),
+    UniqueConstraint("workspace_pk", "id"),
+    UniqueConstraint("workspace_pk", "slug"),
+)
+
+# What is at hand, and what retention has moved away. `snapshot.archived_at` is the mark that says which.
+content = Table(
+    "content",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("size", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+archive = Table(
+    "archive",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("size", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+snapshot = Table(
+    "snapshot",
+    metadata,
+    _key(),
+    _ref("workspace_pk", "workspace.pk"),
+    Column("id", String(32), nullable=False),
+    Column("digest", String(64), nullable=False, index=True),
+    Column("semantic_digest", String(64), nullable=False, index=True),
+    # The version that was kept by hand; null where versions share the snapshot.
+    Column("kept_version_pk", _Key, nullable=True, index=True),
+    Column("note", Text, nullable=False),
+    _time("created_at"),
+    Column("created_by", Text, nullable=False),
+    _time("archived_at", nullable=True),
+    UniqueConstraint("workspace_pk", "id"),
+)
+
+version = Table(
+    "version",
+    metadata,
+    _key(),
+    _ref("workspace_pk", "workspace.pk"),
+    Column("id", String(20), nullable=False),
+    _ref("workflow_pk", "workflow.pk"),
+    _ref("snapshot_pk", "snapshot.pk", index=True),
+    _ref("parent_pk", "version.pk", nullable=True),
+    Column("state", String(16), nullable=False),
+    Column("origin", String(16), nullable=False),
+    Column("semver", String(64), nullable=True),
+    Column("author", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("pinned", Boolean, nullable=False),
+    _time("authored_at"),
+    _time("recorded_at"),
+    UniqueConstraint("workspace_pk", "id"),
+    CheckConstraint("state in ('candidate', 'stable', 'failed')", name="state"),
+    Index("ix_version_workflow", "workflow_pk", "pk"),
+    Index("ix_version_workflow_state", "workflow_pk", "state", "pk"),
+)
+
+secret = Table(
+    "secret",
+    metadata,
+    Column("version_pk", _Key, ForeignKey("version.pk"), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+evidence = Table(
+    "evidence",
+    metadata,
+    _key(),
+    _ref("version_pk", "version.pk", index=True),
+    Column("kind", String(16), nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    _time("at"),
+)
+
+smoke = Table(
+    "smoke",
+    metadata,
+    _key(),
+    _ref("workflow_pk", "workflow.pk", index=True),
+    Column("id", String(20), nullable=False, unique=True),
+    Column("inputs", Text, nullable=False),
+    Column("query", Text, nullable=False),
+    Column("expect", Text, nullable=False),
+    Column("max_ms", Integer, nullable=True),
+    _time("created_at"),
+    Column("created_by", Text, nullable=False),
+)
+
+channel = Table(
+    "channel",
+    metadata,
+    _key(),
+    _ref("workflow_pk", "workflow.pk"),
+    Column("name", String(63), nullable=False),
+    _ref("version_pk", "version.pk", nullable=True, index=True),
+    Column("generation", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False, index=True),
+    # The operation that is moving it on a target that needs several steps; null when at rest.
+    Column("applying", String(20), nullable=True),
+    _time("updated_at"),
+    UniqueConstraint("workflow_pk", "name"),
+)
+
+move = Table(
+    "move",
+    metadata,
+    _key(),
+    _ref("workflow_pk", "workflow.pk", index=True),
+    _ref("channel_pk", "channel.pk"),
+    _ref("from_pk", "version.pk", nullable=True),
+    _ref("to_pk", "version.pk"),
+    Column("generation", BigInteger, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("operation", String(20), nullable=True),
+    _time("at"),
+    UniqueConstraint("channel_pk", "generation"),
+)
+
+app_key = Table(
+    "app_key",
+    metadata,
+    _key(),
+    _ref("channel_pk", "channel.pk", index=True),
+    Column("id", String(20), nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("prefix", String(16), nullable=False),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("revision", BigInteger, nullable=False, index=True),
+    _time("created_at"),
+    Column("created_by", Text, nullable=False),
+    _time("revoked_at", nullable=True),
+)
+
+token = Table(
+    "token",
+    metadata,
+    _key(),
+    Column("name", String(63), nullable=False, unique=True),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    _time("created_at"),
+)
+
+process = Table(
+    "process",
+    metadata,
+    Column("id", String(20), primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("version", String(32), nullable=False),
+    Column("capabilities", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("on_store_loss", String(8), nullable=False),
+    Column("applied", BigInteger, nullable=False),
+    _time("started_at"),
+    # Ends of leases are compared on the database's own clock only, as seconds since 1970.
+    Column("lease_until_ms", BigInteger, nullable=False),
+)
+
+# The two append-only tables that every transaction may write.
+audit = Table(
+    "audit",
+    metadata,
+    _key(),
+    _time("at"),
+    Column("actor", Text, nullable=False),
+    Column("action", String(63), nullable=False),
+    Column("resource", Text, nullable=False, index=True),
+    Column("result", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    # The bytes that a signature or a Merkle leaf will be made of, fixed when the row is written.
+    Column("canonical", LargeBinary, nullable=False),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    _key(),
+    _time("at"),
+    Column("type", String(63), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+)
