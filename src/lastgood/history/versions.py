@@ -1,0 +1,386 @@
+"""Versions: a snapshot's place in its workflow's history."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from lastgood import dsl
+from lastgood.db import audit
+from lastgood.db import tables as t
+from lastgood.db.audit import Principal
+from lastgood.db.tx import Tx, parse_time, utc_text
+from lastgood.errors import ForeignVersion, IdTaken, InvalidRequest, NothingKept, UnknownVersion
+from lastgood.history import content
+from lastgood.history.states import State
+from lastgood.history.workflows import Workflow
+from lastgood.ids import day_of, snapshot_id, split_version, version_id
+
+ORIGINS = ("push", "manual", "import", "capture", "backport")
+
+_PARENT = t.version.alias("parent")
+_COLUMNS = (
+    t.version.c.pk,
+    t.version.c.id,
+    t.version.c.workflow_pk,
+    t.workflow.c.id.label("workflow_id"),
+    t.workflow.c.slug,
+    t.version.c.snapshot_pk,
+    t.snapshot.c.id.label("snapshot_id"),
+    t.snapshot.c.digest,
+    t.snapshot.c.semantic_digest,
+    t.version.c.state,
+    t.version.c.origin,
+    t.version.c.semver,
+    t.version.c.author,
+    t.version.c.note,
+    t.version.c.pinned,
+    t.version.c.authored_at,
+    t.version.c.recorded_at,
+    t.snapshot.c.archived_at,
+    _PARENT.c.id.label("parent"),
+)
+_FROM = (
+    select(*_COLUMNS)
+    .join_from(t.version, t.snapshot, t.version.c.snapshot_pk == t.snapshot.c.pk)
+    .join(t.workflow, t.version.c.workflow_pk == t.workflow.c.pk)
+    .outerjoin(_PARENT, t.version.c.parent_pk == _PARENT.c.pk)
+)
+_FIND = _FROM.where(t.version.c.workspace_pk == bindparam("workspace"), t.version.c.id == bindparam("id"))
+_BY_PK = _FROM.where(t.version.c.pk == bindparam("pk"))
+_PAGE = (
+    _FROM.where(t.version.c.workflow_pk == bindparam("workflow"), t.version.c.pk < bindparam("before"))
+    .order_by(t.version.c.pk.desc())
+    .limit(bindparam("limit"))
+)
+_CHANNELS = select(t.channel.c.version_pk, t.channel.c.name).where(t.channel.c.workflow_pk == bindparam("workflow"))
+_PROOF = (
+    select(t.evidence)
+    .where(t.evidence.c.version_pk == bindparam("version"))
+    .order_by(t.evidence.c.pk.desc())
+    .limit(bindparam("limit"))
+)
+_SECRETS = select(t.secret.c.name, t.secret.c.fingerprint, t.secret.c.sealed).where(
+    t.secret.c.version_pk == bindparam("version")
+)
+_SHARED = select(t.snapshot.c.pk).where(
+    t.snapshot.c.workspace_pk == bindparam("workspace"),
+    t.snapshot.c.digest == bindparam("digest"),
+    t.snapshot.c.kept_version_pk.is_(None),
+)
+_ADD_SNAPSHOT = insert(t.snapshot).returning(t.snapshot.c.pk)
+_UNARCHIVE = update(t.snapshot).where(t.snapshot.c.digest == bindparam("of")).values(archived_at=None)
+_ADD = insert(t.version).returning(t.version.c.pk)
+_ADD_SECRET = insert(t.secret)
+_ADD_EVIDENCE = insert(t.evidence)
+_STATE = update(t.version).where(t.version.c.pk == bindparam("version")).values(state=bindparam("to"))
+_NEWEST = (2**63) - 1
+_LONGEST_NOTE = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version with what its snapshot says of it. `state` is the stored one; `channels` are the names of the
+    channels that point to it now, which makes it active."""
+
+    pk: int
+    id: str
+    workflow_pk: int
+    workflow_id: str
+    slug: str
+    snapshot_pk: int
+    snapshot_id: str
+    digest: str
+    semantic_digest: str
+    state: State
+    origin: str
+    semver: str | None
+    author: str
+    note: str
+    pinned: bool
+    authored_at: str
+    recorded_at: str
+    archived_at: str | None
+    parent: str | None
+    channels: tuple[str, ...] = field(default=())
+
+    def public(self) -> dict[str, Any]:
+        """Its JSON form; `state` is ``active`` while a channel points to it, `proven` the stored one."""
+        return {
+            "id": self.id,
+            "workflow_id": self.workflow_id,
+            "workflow": self.slug,
+            "snapshot_id": self.snapshot_id,
+            "digest": self.digest,
+            "semantic_digest": self.semantic_digest,
+            "state": "active" if self.channels else self.state,
+            "proven": self.state,
+            "channels": list(self.channels),
+            "origin": self.origin,
+            "semver": self.semver,
+            "author": self.author,
+            "note": self.note,
+            "pinned": self.pinned,
+            "authored_at": self.authored_at,
+            "recorded_at": self.recorded_at,
+            "archived": self.archived_at is not None,
+            "parent": self.parent,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What a push did: the version that now holds the document, whether it is new, and secret variables that have
+    no value anywhere."""
+
+    version: Version
+    created: bool
+    secrets_missing: tuple[str, ...] = ()
+
+
+def find(tx: Tx, id: str, workflow: Workflow | None = None) -> Version:
+    """The version `id`, of `workflow` if one is given. Raises `InvalidId`, `UnknownVersion`, `ForeignVersion`."""
+    split_version(id)
+    row = tx.connection.execute(_FIND, {"workspace": tx.workspace, "id": id}).first()
+    if row is None:
+        raise UnknownVersion(version=id, where=f" of {workflow.slug}" if workflow else "")
+    if workflow is not None and row.workflow_pk != workflow.pk:
+        raise ForeignVersion(version=id, owner=row.slug, workflow=workflow.slug)
+    return _version(row, _pointing(tx, row.workflow_pk))
+
+
+def by_pk(tx: Tx, pk: int) -> Version:
+    """The version with the store key `pk`."""
+    row = tx.connection.execute(_BY_PK, {"pk": pk}).one()
+    return _version(row, _pointing(tx, row.workflow_pk))
+
+
+def page(tx: Tx, workflow: Workflow, *, limit: int = 50, before: str | None = None) -> list[Version]:
+    """At most `limit` versions of `workflow`, newest first, those older than the version `before` if given."""
+    start = find(tx, before, workflow).pk if before else _NEWEST
+    rows = tx.connection.execute(_PAGE, {"workflow": workflow.pk, "before": start, "limit": limit})
+    pointing = _pointing(tx, workflow.pk)
+    return [_version(row, pointing) for row in rows]
+
+
+def newest(tx: Tx, workflow: Workflow) -> Version:
+    """The newest version. Raises `NothingKept`."""
+    found = page(tx, workflow, limit=1)
+    if not found:
+        raise NothingKept(workflow=workflow.slug)
+    return found[0]
+
+
+def push(
+    tx: Tx,
+    who: Principal,
+    workflow: Workflow,
+    document: dsl.Document,
+    *,
+    id: str | None = None,
+    author: str = "",
+    authored_at: str | None = None,
+    note: str = "",
+    origin: str = "push",
+) -> Pushed:
+    """Keep `document` as the newest version of `workflow`, unless it equals the newest one already.
+
+    The document must be sound (`dsl.require_sound`). A secret variable that comes without a value keeps the value of
+    the newest version. `id` and `authored_at` (ISO 8601) keep facts from elsewhere. Raises `IdTaken`, `InvalidId`,
+    `InvalidRequest`."""
+    if len(note) > _LONGEST_NOTE:
+        raise InvalidRequest(where="note", reason=f"it has {len(note)} characters, and at most {_LONGEST_NOTE} fit")
+    bare, given = dsl.take_secrets(document)
+    semantic = dsl.semantic_digest(bare)
+    digest = content.write_content(tx, bare)
+    parent = next(iter(page(tx, workflow, limit=1)), None)
+    held = secrets_of(tx, parent) if parent else {}
+    names = dsl.secret_names(document)
+    values = {name: given.get(name, held.get(name)) for name in names}
+    known = {name: value for name, value in values.items() if value is not None}
+    missing = tuple(name for name in names if name not in known)
+    if parent is not None and parent.digest == digest and known == held and id in (None, parent.id):
+        return Pushed(parent, created=False, secrets_missing=missing)
+    version_pk = tx.connection.execute(
+        _ADD,
+        {
+            "workspace_pk": tx.workspace,
+            "id": _take_id(tx, id),
+            "workflow_pk": workflow.pk,
+            "snapshot_pk": shared_snapshot(tx, who, digest, semantic),
+            "parent_pk": parent.pk if parent else None,
+            "state": "candidate",
+            "origin": origin,
+            "semver": None,
+            "author": author or who.name,
+            "note": note,
+            "pinned": False,
+            "authored_at": _iso(authored_at) if authored_at else tx.now,
+            "recorded_at": tx.now,
+        },
+    ).scalar_one()
+    version = by_pk(tx, version_pk)
+    for name, value in known.items():
+        sealed = {"fingerprint": tx.ring.fingerprint(value), "sealed": tx.ring.seal(value, f"{version.id}/{name}")}
+        tx.connection.execute(_ADD_SECRET, {"version_pk": version_pk, "name": name, **sealed})
+    audit.append(tx, who, "workflow:push", f"workflow/{workflow.id}/version/{version.id}", after=digest, reason=note)
+    audit.emit(tx, "version.pushed", workflow.id, {"version": version.id, "digest": digest, "actor": who.name})
+    return Pushed(version, created=True, secrets_missing=missing)
+
+
+def shared_snapshot(tx: Tx, who: Principal, digest: str, semantic: str) -> int:
+    """The key of the snapshot that versions with this content share, made when there is none."""
+    found: int | None = tx.connection.execute(_SHARED, {"workspace": tx.workspace, "digest": digest}).scalar()
+    if found is not None:
+        tx.connection.execute(_UNARCHIVE, {"of": digest})
+        return found
+    return add_snapshot(tx, who, digest, semantic)
+
+
+def add_snapshot(
+    tx: Tx, who: Principal, digest: str, semantic: str, *, kept: Version | None = None, note: str = ""
+) -> int:
+    """A new snapshot row on stored content: one that versions share, or one that keeps the version `kept`."""
+    day = day_of(parse_time(tx.now))
+    pk: int = tx.connection.execute(
+        _ADD_SNAPSHOT,
+        {
+            "workspace_pk": tx.workspace,
+            "id": snapshot_id(day, _count(tx, "snapshot", day)),
+            "digest": digest,
+            "semantic_digest": semantic,
+            "kept_version_pk": kept.pk if kept else None,
+            "note": note,
+            "created_at": tx.now,
+            "created_by": who.name,
+            "archived_at": None,
+        },
+    ).scalar_one()
+    return pk
+
+
+def secrets_of(tx: Tx, version: Version) -> dict[str, str]:
+    """The secret values of `version` by variable name, opened. Never log or return them to a user."""
+    rows = tx.connection.execute(_SECRETS, {"version": version.pk})
+    return {row.name: tx.ring.unseal(bytes(row.sealed), f"{version.id}/{row.name}") for row in rows}
+
+
+def document_of(tx: Tx, version: Version) -> dsl.Document:
+    """The document of `version`, secret values left out. Raises `DamagedContent`."""
+    return dsl.Document(content.read_content(tx, version.digest, version.snapshot_id))
+
+
+def runnable_document(tx: Tx, version: Version) -> dsl.Document:
+    """The document of `version` with its secret values, for running it and for nothing else."""
+    return dsl.put_secrets(document_of(tx, version), secrets_of(tx, version))
+
+
+def set_state(
+    tx: Tx,
+    who: Principal,
+    version: Version,
+    state: State,
+    *,
+    kind: str,
+    reason: str,
+    detail: Mapping[str, Any] | None = None,
+) -> Version:
+    """Set what is known of `version` and keep the evidence. `kind` says where it comes from (``mark``, ``smoke``)."""
+    add_evidence(tx, who, version, kind=kind, verdict=state, detail={"reason": reason, **(detail or {})})
+    tx.connection.execute(_STATE, {"version": version.pk, "to": state})
+    audit.append(
+        tx,
+        who,
+        "version:mark",
+        f"workflow/{version.workflow_id}/version/{version.id}",
+        before=version.state,
+        after=state,
+        reason=reason,
+        evidence=kind,
+    )
+    payload = {"version": version.id, "from": version.state, "to": state, "reason": reason, "actor": who.name}
+    audit.emit(tx, "version.state", version.workflow_id, payload)
+    return by_pk(tx, version.pk)
+
+
+def add_evidence(
+    tx: Tx, who: Principal, version: Version, *, kind: str, verdict: str, detail: Mapping[str, Any]
+) -> None:
+    """Keep a piece of evidence on `version` (`detail`: JSON values, no secrets)."""
+    row = {"kind": kind, "verdict": verdict, "detail": json.dumps(detail), "actor": who.name, "at": tx.now}
+    tx.connection.execute(_ADD_EVIDENCE, {"version_pk": version.pk, **row})
+
+
+def evidence_of(tx: Tx, version: Version, limit: int = 20) -> list[dict[str, Any]]:
+    """The newest evidence on `version`, newest first."""
+    rows = tx.connection.execute(_PROOF, {"version": version.pk, "limit": limit})
+    return [
+        {"kind": r.kind, "verdict": r.verdict, "detail": json.loads(r.detail), "actor": r.actor, "at": r.at}
+        for r in rows
+    ]
+
+
+def set_semver(tx: Tx, version: Version, semver: str) -> None:
+    """Give `version` its SemVer. Raises `IdTaken` when another version of the workflow carries it."""
+    taken = select(t.version.c.id).where(
+        t.version.c.workflow_pk == version.workflow_pk, t.version.c.semver == semver, t.version.c.pk != version.pk
+    )
+    other = tx.connection.execute(taken).scalar()
+    if other is not None:
+        raise IdTaken(kind="SemVer", value=semver, by=f" by {other}")
+    tx.connection.execute(update(t.version).where(t.version.c.pk == version.pk).values(semver=semver))
+
+
+def _version(row: Any, pointing: Mapping[int, tuple[str, ...]]) -> Version:
+    return Version(*row, channels=pointing.get(row.pk, ()))
+
+
+def _pointing(tx: Tx, workflow_pk: int) -> dict[int, tuple[str, ...]]:
+    """Which channels point to which versions of a workflow."""
+    found: dict[int, tuple[str, ...]] = {}
+    for row in tx.connection.execute(_CHANNELS, {"workflow": workflow_pk}):
+        found[row.version_pk] = (*found.get(row.version_pk, ()), row.name)
+    return found
+
+
+def _take_id(tx: Tx, wanted: str | None) -> str:
+    if wanted is None:
+        day = day_of(parse_time(tx.now))
+        return version_id(day, _count(tx, "version", day))
+    _must_be_free(tx, wanted)
+    day, number = split_version(wanted)
+    _count(tx, "version", day, at_least=number)
+    return wanted
+
+
+def _must_be_free(tx: Tx, id: str) -> None:
+    split_version(id)
+    row = tx.connection.execute(_FIND, {"workspace": tx.workspace, "id": id}).first()
+    if row is not None:
+        raise IdTaken(kind="version", value=id, by=f" by a version of {row.slug}")
+
+
+def _count(tx: Tx, kind: str, day: str, at_least: int = 0) -> int:
+    """The next running number of `kind` on `day`; with `at_least`, count on from there."""
+    added = (pg_insert if tx.postgres else sqlite_insert)(t.counter).values(
+        workspace_pk=tx.workspace, kind=kind, day=day, last=max(1, at_least)
+    )
+    known = t.counter.c.last
+    greatest = func.greatest(known, at_least) if tx.postgres else func.max(known, at_least)
+    statement = added.on_conflict_do_update(
+        index_elements=[t.counter.c.workspace_pk, t.counter.c.kind, t.counter.c.day],
+        set_={"last": greatest if at_least else known + 1},
+    ).returning(known)
+    number: int = tx.connection.execute(statement).scalar_one()
+    return number
+
+
+def _iso(text: str) -> str:
+    try:
+        return utc_text(parse_time(text))
+    except (ValueError, OverflowError):
+        raise InvalidRequest(where="authored_at", reason=f"{text!r} is not an ISO 8601 time") from None
