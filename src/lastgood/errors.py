@@ -4,7 +4,9 @@
     ├── InvalidInput                 400  what was sent cannot be read or makes no sense
     │   ├── InvalidDocument               a workflow document that is not accepted
     │   │   ├── NotYaml
+    │   │   ├── NotJson
     │   │   ├── UnsafeYaml
+    │   │   ├── InvalidValue
     │   │   ├── DuplicateKey
     │   │   ├── DocumentTooLarge     413
     │   │   ├── NotADocument
@@ -12,6 +14,8 @@
     │   ├── InvalidId
     │   ├── InvalidSetting
     │   ├── InvalidRequest
+    │   ├── RequestTooLarge          413
+    │   ├── RequestTimeout           408
     │   ├── InvalidExpectation
     │   └── NoGraph                       an app mode that is kept but cannot be run
     ├── Unauthenticated              401
@@ -43,6 +47,9 @@
         ├── EngineMissing
         ├── ServerUnreachable
         ├── UpstreamUnreachable      502
+        │   └── UpstreamTimeout      504
+        ├── LiveVersionUnknown
+        ├── ShuttingDown
         ├── DataDirectoryTaken
         ├── Unsealable
         └── DamagedContent           500
@@ -101,8 +108,17 @@ class NotYaml(InvalidDocument):
     mend that line."""
 
 
+class NotJson(InvalidDocument):
+    """{source}, line {line}, column {column}: this is not JSON ({reason}). Fetch it again, or mend that line."""
+
+
 class UnsafeYaml(InvalidDocument):
     """{source}, line {line}: {reason}. A workflow document holds plain values only; take that construct out."""
+
+
+class InvalidValue(InvalidDocument):
+    """{source}, line {line}: {reason}. A workflow document holds what JSON can hold; put the value in quotes if it
+    is meant as text, else mend it."""
 
 
 class DuplicateKey(InvalidDocument):
@@ -137,6 +153,19 @@ class InvalidSetting(InvalidInput):
 
 class InvalidRequest(InvalidInput):
     """The request is not valid: {where}: {reason}."""
+
+
+class RequestTooLarge(InvalidInput):
+    """The body of this request is larger than {limit} bytes. Send files through /v1/files/upload and name them in
+    the inputs, or raise LASTGOOD_MAX_BODY_BYTES."""
+
+    status = 413
+
+
+class RequestTimeout(InvalidInput):
+    """The body of this request did not arrive within {seconds} s. Send it again, faster."""
+
+    status = 408
 
 
 class InvalidExpectation(InvalidInput):
@@ -293,6 +322,22 @@ class UpstreamUnreachable(Unavailable):
     doctor`."""
 
     status = 502
+
+
+class UpstreamTimeout(UpstreamUnreachable):
+    """The upstream {upstream} gave no answer in time ({reason}). The run may still go on there; look at `lastgood
+    doctor`."""
+
+    status = 504
+
+
+class LiveVersionUnknown(Unavailable):
+    """This gateway worker cannot learn which version is live ({reason}), so it answers nothing rather than a wrong
+    version. Send the request again; LASTGOOD_ON_STORE_LOSS=serve makes workers go on with what they knew."""
+
+
+class ShuttingDown(Unavailable):
+    """This gateway worker is shutting down and ended the request after {seconds} s of grace. Send it again."""
 
 
 class DataDirectoryTaken(Unavailable):

@@ -48,6 +48,12 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(default=3.0, gt=0.2, le=60, description="Lease of a gateway worker (PostgreSQL).")
     upstream_timeout: float = Field(default=300.0, gt=0, description="Seconds a gateway waits for an upstream.")
     connect_timeout: float = Field(default=3.0, gt=0, description="Seconds a gateway waits for a connection.")
+    body_timeout: float = Field(
+        default=30.0, gt=0, description="Seconds a client has to send a run or chat body, or the next part of a file."
+    )
+    gateway_grace: float = Field(
+        default=30.0, ge=0, description="Seconds a stopping gateway lets streams in flight go on."
+    )
     max_body_bytes: int = Field(default=15 * 2**20, gt=0, description="Largest run or chat body (read whole).")
 
     run_timeout: float = Field(default=300.0, gt=0, description="Seconds one run on the embedded engine may take.")
