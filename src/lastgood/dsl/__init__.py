@@ -1,0 +1,27 @@
+"""Pure functions on Dify workflow documents; nothing here reads a file, a clock or a network."""
+
+from lastgood.dsl.canonical import canonical, content_digest, semantic_digest
+from lastgood.dsl.document import Document
+from lastgood.dsl.export import to_json, to_yaml
+from lastgood.dsl.graph import Finding, check, outline, require_sound
+from lastgood.dsl.limits import Limits
+from lastgood.dsl.reader import parse
+from lastgood.dsl.secrets import put_secrets, secret_names, take_secrets
+
+__all__ = [
+    "Document",
+    "Finding",
+    "Limits",
+    "canonical",
+    "check",
+    "content_digest",
+    "outline",
+    "parse",
+    "put_secrets",
+    "require_sound",
+    "secret_names",
+    "semantic_digest",
+    "take_secrets",
+    "to_json",
+    "to_yaml",
+]

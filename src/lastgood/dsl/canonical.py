@@ -1,0 +1,132 @@
+"""The canonical bytes of a document, and the two digests that stand on them."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+import orjson
+
+from lastgood.dsl.document import Document, is_note, node_data, node_type
+from lastgood.dsl.secrets import take_secrets
+from lastgood.errors import InvalidDocument
+
+# What the canvas keeps about a node or an edge for drawing it.
+_NODE_NOISE: Final = frozenset(
+    {
+        "type",
+        "position",
+        "positionAbsolute",
+        "width",
+        "height",
+        "measured",
+        "sourcePosition",
+        "targetPosition",
+        "zIndex",
+    }
+    | {"selected", "draggable", "selectable", "connectable", "deletable", "focusable", "dragging", "resizing"}
+    | {"extent", "style", "className"}
+)
+_EDGE_NOISE: Final = _NODE_NOISE | {"id", "data", "targetHandle", "animated", "markerEnd", "hidden"}
+_DATA_NOISE: Final = frozenset({"selected", "webhook_url", "webhook_debug_url", "subscription_id", "credential_id"})
+# What Dify caches in a node of these types from elsewhere, or adds to an export only.
+_NOISE_OF_TYPE: Final = {
+    "tool": frozenset(
+        {"paramSchemas", "params", "output_schema", "provider_icon", "provider_icon_dark"}
+        | {"tool_description", "tool_label", "is_team_authorization"}
+    ),
+    "trigger-schedule": frozenset({"config"}),
+}
+_VARIABLE_NOISE: Final = frozenset({"id", "selector"})
+_ENVELOPE: Final = frozenset({"app", "kind", "version", "dependencies"})
+# Finds every float that may equal an integer, and now and then a text that looks like one.
+_FOLDABLE: Final = re.compile(rb"[0-9]\.0[,}\]]|[:,\[]-?[0-9.]+e")
+
+
+def canonical(value: Any) -> bytes:
+    """`value` (JSON values) as canonical JSON: UTF-8, keys sorted by code point, no spaces, nothing escaped that
+    need not be.
+
+    Numbers: integers in decimal; floats in the shortest form that reads back the same, always with a point or an
+    exponent, so that 1.0 and 1 differ. (`semantic_digest` makes them the same before it comes here: a float that
+    is an integer of at most 64 bits is written as that integer.)
+
+    Raises `InvalidDocument` for what JSON cannot hold."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError as error:
+        raise InvalidDocument(source="document", detail=f"it cannot be written as JSON ({error})") from None
+
+
+def content_digest(document: Document) -> str:
+    """SHA-256 (hex) of the whole document, secret values left out."""
+    bare, _ = take_secrets(document)
+    return hashlib.sha256(canonical(bare.data)).hexdigest()
+
+
+def semantic_digest(document: Document) -> str:
+    """SHA-256 (hex) of what the workflow does: two documents that differ in nothing else have the same one.
+
+    Left out are layout, selection and sticky notes, ids of edges and variables, secret values, what Dify caches in
+    nodes, what it clears or adds when it exports (webhook addresses, subscriptions, credential ids, a schedule's
+    `config`), and what only an export has: name, icon, format version, dependencies. The order of nodes, edges and
+    variables means nothing; every other order counts. 1.0 equals 1.
+
+    Encrypted dataset ids (Dify's default in exports) stay as they are, and so differ from the API's plain ones."""
+    return hashlib.sha256(_folded(_meaning(document))).hexdigest()
+
+
+def _meaning(document: Document) -> dict[str, Any]:
+    """The parts of `document` that say what it does, in an order of their own where order means nothing."""
+    if not document.has_graph:
+        rest = {key: item for key, item in document.data.items() if key not in _ENVELOPE}
+        return {"mode": document.mode, **rest}
+    return {
+        "graph": {key: item for key, item in document.graph.items() if key not in {"nodes", "edges", "viewport"}},
+        "nodes": _unordered(_node(node) for node in document.nodes if not is_note(node)),
+        "edges": _unordered(_edge(edge) for edge in document.edges),
+        "features": document.features,
+        "environment_variables": _unordered(map(_variable, take_secrets(document)[0].environment_variables)),
+        "conversation_variables": _unordered(map(_variable, document.conversation_variables)),
+        "rag_pipeline_variables": document.workflow.get("rag_pipeline_variables") or [],
+    }
+
+
+def _node(node: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: item for key, item in node.items() if key not in _NODE_NOISE}
+    kind = node_type(node)
+    if kind:
+        noise = _DATA_NOISE | _NOISE_OF_TYPE.get(kind, frozenset())
+        kept["data"] = {k: v for k, v in node_data(node).items() if k not in noise and not k.startswith("_")}
+    return kept
+
+
+def _edge(edge: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: item for key, item in edge.items() if key not in _EDGE_NOISE}
+    kept["sourceHandle"] = edge.get("sourceHandle") or "source"
+    return kept
+
+
+def _variable(variable: dict[str, Any]) -> dict[str, Any]:
+    return {key: item for key, item in variable.items() if key not in _VARIABLE_NOISE}
+
+
+def _unordered(items: Iterable[dict[str, Any]]) -> list[orjson.Fragment]:
+    """`items` in an order that does not depend on theirs, written."""
+    return [orjson.Fragment(item) for item in sorted(map(_folded, items))]
+
+
+def _folded(value: dict[str, Any]) -> bytes:
+    """The canonical bytes of `value`, floats that equal an integer written as that integer."""
+    written = canonical(value)
+    return canonical(_fold(value)) if _FOLDABLE.search(written) else written
+
+
+def _fold(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _fold(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_fold(item) for item in value]
+    if isinstance(value, float) and value.is_integer() and -(2.0**63) <= value < 2.0**64:
+        return int(value)
+    return value

@@ -1,0 +1,23 @@
+"""How large a document may be."""
+
+from dataclasses import dataclass
+
+from lastgood.errors import DocumentTooLarge
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What `reader.parse` accepts. `bytes` holds for the file and again for what its aliases expand to; 10 MB is
+    Dify's own limit for an import."""
+
+    bytes: int = 10 * 2**20
+    nodes: int = 10_000
+    depth: int = 100
+    values: int = 1_000_000
+    aliases: int = 10_000
+
+
+def too_many(source: str, what: str, found: int, limit: int, unit: str = "") -> DocumentTooLarge:
+    """The refusal of a document in which `what` is `found` `unit`."""
+    unit = unit and f" {unit}"
+    return DocumentTooLarge(source=source, what=what, found=f"{found:,}{unit}", limit=f"{limit:,}{unit}")
