@@ -38,8 +38,8 @@ def _key() -> Column[int]:
     return Column("pk", _Key, primary_key=True, autoincrement=True)
 
 
-def _time(name: str, *, nullable: bool = False) -> Column[str]:
-    return Column(name, String(27), nullable=nullable)
+def _time(name: str, *, nullable: bool = False, index: bool = False) -> Column[str]:
+    return Column(name, String(27), nullable=nullable, index=index)
 
 
 def _ref(name: str, target: str, *, nullable: bool = False, index: bool = False) -> Column[int]:
@@ -207,7 +207,7 @@ move = Table(
     Column("actor", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("operation", String(20), nullable=True),
-    _time("at"),
+    _time("at", index=True),
     UniqueConstraint("channel_pk", "generation"),
 )
 
@@ -255,7 +255,7 @@ audit = Table(
     "audit",
     metadata,
     _key(),
-    _time("at"),
+    _time("at", index=True),
     Column("actor", Text, nullable=False),
     Column("action", String(63), nullable=False),
     Column("resource", Text, nullable=False, index=True),

@@ -1,0 +1,170 @@
+"""Publish and rollback: which target is allowed, and the move to it in the caller's transaction."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from lastgood.access import decisions
+from lastgood.db.audit import Principal
+from lastgood.db.tx import Tx
+from lastgood.errors import (
+    AlreadyActive,
+    Denied,
+    FailedVersion,
+    InvalidRequest,
+    NoGraph,
+    NothingGood,
+    NothingLive,
+    NotRunnable,
+)
+from lastgood.history import channels, versions
+from lastgood.history.channels import Channel, Kind
+from lastgood.history.versions import Version
+from lastgood.history.workflows import Workflow
+from lastgood.targets import engine
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A move that was made: the channel, from where to where, its new generation, and why that target."""
+
+    workflow: Workflow
+    channel: str
+    from_id: str | None
+    to: Version
+    generation: int
+    kind: Kind
+    why: str
+    revision: int
+
+
+def publish(
+    tx: Tx,
+    who: Principal,
+    workflow: Workflow,
+    version_id: str,
+    *,
+    channel: str = channels.LIVE,
+    expected: int,
+    reason: str = "",
+    semver: str | None = None,
+    force: bool = False,
+) -> Moved:
+    """Point `channel` (made when it is new) to a version, candidates included.
+
+    A failed version needs `force`, the permission for it and a reason; one that its target cannot run is refused.
+    Raises `AlreadyActive`, `FailedVersion`, `NoGraph`, `NotRunnable`, `ChannelMoved`, `UnknownVersion`."""
+    version = versions.find(tx, version_id, workflow)
+    pointer = channels.ensure(tx, workflow, channel)
+    _check_failed(who, workflow, version, force=force, reason=reason)
+    _check_runs(tx, workflow, version)
+    if semver is not None:
+        versions.set_semver(tx, version, semver)
+    return _move(tx, who, workflow, pointer, version, expected=expected, kind="publish", reason=reason, why="named")
+
+
+def rollback(
+    tx: Tx,
+    who: Principal,
+    workflow: Workflow,
+    *,
+    to: str | None = None,
+    channel: str = channels.LIVE,
+    expected: int,
+    reason: str = "",
+    force: bool = False,
+) -> Moved:
+    """Point `channel` back: to the version `to`, or to the last good one.
+
+    Raises `NothingGood`, `NothingLive`, and what `publish` does."""
+    pointer = channels.get(tx, workflow, channel)
+    if pointer.version is None:
+        raise NothingLive(channel=channel, workflow=workflow.slug)
+    version, why = choose(tx, workflow, pointer, to)
+    _check_failed(who, workflow, version, force=force, reason=reason)
+    if to is not None:
+        _check_runs(tx, workflow, version)
+    return _move(tx, who, workflow, pointer, version, expected=expected, kind="rollback", reason=reason, why=why)
+
+
+def choose(tx: Tx, workflow: Workflow, channel: Channel, to: str | None = None) -> tuple[Version, str]:
+    """The version that a rollback of `channel` goes to, and why that one. Raises `NothingGood`."""
+    if to is not None:
+        return versions.find(tx, to, workflow), "named"
+    version = channels.last_good(tx, workflow, channel)
+    if version is None:
+        raise NothingGood(workflow=workflow.slug)
+    return version, f"last good: {proof(tx, version)}"
+
+
+def proof(tx: Tx, version: Version) -> str:
+    """The newest evidence that `version` is good, in a few words: ``smoke requests passed, 2026-…, by alice``."""
+    for piece in versions.evidence_of(tx, version):
+        if piece["verdict"] == "stable":
+            what = (
+                "smoke requests passed"
+                if piece["kind"] == "smoke"
+                else f"marked stable ({piece['detail']['reason']})"
+            )
+            return f"{what} on {piece['at'][:16].replace('T', ' ')} UTC, by {piece['actor']}"
+    return "no evidence kept"
+
+
+def _move(
+    tx: Tx,
+    who: Principal,
+    workflow: Workflow,
+    channel: Channel,
+    version: Version,
+    *,
+    expected: int,
+    kind: Kind,
+    reason: str,
+    why: str,
+) -> Moved:
+    # A stale caller hears who was first, not that the first one went to the same version.
+    if channel.version_pk == version.pk and channel.generation == expected:
+        raise AlreadyActive(
+            channel=channel.name, workflow=workflow.slug, version=version.id, generation=channel.generation
+        )
+    generation = channels.move(tx, who, workflow, channel, version, expected=expected, kind=kind, reason=reason)
+    after = versions.by_pk(tx, version.pk)
+    return Moved(workflow, channel.name, channel.version, after, generation, kind, why, tx.revision)
+
+
+def _check_failed(who: Principal, workflow: Workflow, version: Version, *, force: bool, reason: str) -> None:
+    if version.state != "failed":
+        return
+    if not force:
+        raise FailedVersion(version=version.id, workflow=workflow.slug, why="see `lastgood show`")
+    if not reason.strip():
+        raise InvalidRequest(where="reason", reason="going to a failed version by force needs a reason")
+    resource = f"workflow/{workflow.id}"
+    decision = decisions.decide(who, "rollback:force", resource)
+    if not decision.allowed:
+        raise Denied(actor=who.name, action="rollback:force", resource=resource, reason=decision.reason)
+
+
+def _check_runs(tx: Tx, workflow: Workflow, version: Version) -> None:
+    """Refuse what the workflow's target cannot run at all; the embedded engine is the one that we know."""
+    if workflow.target != engine.NAME:
+        return
+    document = versions.document_of(tx, version)
+    if not document.has_graph:
+        raise NoGraph(version=version.id, mode=document.mode)
+    reasons = engine.unrunnable(document.data)
+    if reasons:
+        raise NotRunnable(version=version.id, reasons="; ".join(reasons))
+
+
+def public(moved: Moved) -> dict[str, Any]:
+    """The JSON form of a move just made."""
+    return {
+        "workflow_id": moved.workflow.id,
+        "workflow": moved.workflow.slug,
+        "channel": moved.channel,
+        "from": moved.from_id,
+        "to": moved.to.id,
+        "generation": moved.generation,
+        "kind": moved.kind,
+        "why": moved.why,
+    }

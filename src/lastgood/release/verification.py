@@ -1,0 +1,149 @@
+"""Verification of a version by its workflow's smoke requests, on the target itself (not through the gateway)."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Literal
+
+import httpx
+import jmespath
+
+from lastgood.db.audit import Principal
+from lastgood.db.store import Store
+from lastgood.history import smokes, versions, workflows
+from lastgood.history.smokes import Smoke
+from lastgood.history.versions import Version
+
+Verdict = Literal["passed", "failed", "inconclusive", "none"]
+_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A target's address and the token that may run any version there."""
+
+    base_url: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One smoke request's outcome. `passed` is None when nothing could be learnt (the target was not reached)."""
+
+    smoke: str
+    passed: bool | None
+    detail: str
+    elapsed_ms: float
+
+    def public(self) -> dict[str, Any]:
+        """Its JSON form."""
+        return {
+            "smoke": self.smoke,
+            "passed": self.passed,
+            "detail": self.detail,
+            "elapsed_ms": round(self.elapsed_ms, 1),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All checks on a version, the verdict, and the state that the version has now."""
+
+    verdict: Verdict
+    checks: tuple[Check, ...]
+    state: str
+
+    def public(self) -> dict[str, Any]:
+        """Its JSON form."""
+        return {"verdict": self.verdict, "checks": [c.public() for c in self.checks], "state": self.state}
+
+
+def verify(store: Store, who: Principal, version: Version, upstream: Upstream, *, condemn: bool = True) -> Report:
+    """Run the smoke requests of the version's workflow on it and keep the outcome as evidence.
+
+    All passed: the version becomes stable. One failed: it becomes failed, unless `condemn` is off (after a rollback
+    to a proven version the cause may lie elsewhere). Not reached: inconclusive, nothing changes. No smoke requests:
+    verdict none, nothing is learnt."""
+    with store.read() as tx:
+        workflow = workflows.by_pk(tx, version.workflow_pk)
+        requests = smokes.listing(tx, workflow)
+    checks = tuple(run_smoke(upstream, workflow.mode, version.id, smoke) for smoke in requests)
+    verdict = judge(checks)
+    detail = {"verdict": verdict, "checks": [check.public() for check in checks]}
+    if verdict == "passed" or (verdict == "failed" and condemn):
+        state: Literal["stable", "failed"] = "stable" if verdict == "passed" else "failed"
+        reason = next((c.detail for c in checks if not c.passed), f"{len(checks)} smoke requests passed")
+        after = store.write(
+            lambda tx: versions.set_state(tx, who, version, state, kind="smoke", reason=reason, detail=detail)
+        )
+        return Report(verdict, checks, after.state)
+    if verdict != "none":
+        store.write(lambda tx: versions.add_evidence(tx, who, version, kind="smoke", verdict=verdict, detail=detail))
+    return Report(verdict, checks, version.state)
+
+
+def judge(checks: Sequence[Check]) -> Verdict:
+    """One verdict for all checks: a failure counts first, and what was not learnt is never a pass."""
+    if not checks:
+        return "none"
+    if any(check.passed is False for check in checks):
+        return "failed"
+    return "passed" if all(check.passed for check in checks) else "inconclusive"
+
+
+def run_smoke(upstream: Upstream, mode: str, version_id: str, smoke: Smoke) -> Check:
+    """Send one smoke request to `version_id` on its target and judge the answer."""
+    body: dict[str, Any] = {"inputs": smoke.inputs, "response_mode": "blocking", "user": "lastgood-smoke"}
+    path = f"/v1/workflows/{version_id}/run"
+    if mode == "advanced-chat":
+        path = "/v1/chat-messages"
+        body |= {"query": smoke.query, "workflow_id": version_id}
+    began = perf_counter()
+    try:
+        answer = httpx.post(
+            upstream.base_url + path,
+            json=body,
+            headers={"Authorization": f"Bearer {upstream.token}"},
+            timeout=_SECONDS,
+            trust_env=False,
+        )
+        elapsed = (perf_counter() - began) * 1000
+        found = answer.json()
+    except (httpx.TransportError, json.JSONDecodeError) as error:
+        elapsed = (perf_counter() - began) * 1000
+        return Check(smoke.id, None, f"the target was not reached ({type(error).__name__})", elapsed)
+    if answer.status_code >= 500:
+        return Check(smoke.id, None, f"the target answered {answer.status_code}", elapsed)
+    if answer.status_code >= 400:
+        return Check(smoke.id, False, str(found.get("message", answer.status_code)), elapsed)
+    return judge_answer(smoke, found, elapsed)
+
+
+def judge_answer(smoke: Smoke, answer: dict[str, Any], elapsed_ms: float) -> Check:
+    """Whether `answer` (Dify's blocking answer) satisfies `smoke`: it succeeded, each expectation is true, and it
+    was quick enough."""
+    data = answer.get("data") or {}
+    facts = {
+        "status": data.get("status", "succeeded"),
+        "outputs": data.get("outputs") or {},
+        "answer": answer.get("answer"),
+        "elapsed_ms": elapsed_ms,
+    }
+    if facts["status"] != "succeeded":
+        return Check(
+            smoke.id, False, f"the run {facts['status']}: {data.get('error') or 'no reason given'}", elapsed_ms
+        )
+    for expression in smoke.expect:
+        try:
+            holds = jmespath.search(expression, facts) is True
+        except jmespath.exceptions.JMESPathError as error:
+            return Check(smoke.id, False, f"{expression} cannot be evaluated: {error}", elapsed_ms)
+        if not holds:
+            left = expression.split("==", 1)[0].strip()
+            seen = jmespath.search(left, facts) if "==" in expression else None
+            got = f" (got {json.dumps(seen, ensure_ascii=False)[:120]})" if "==" in expression else ""
+            return Check(smoke.id, False, f"{expression} is not true{got}", elapsed_ms)
+    if smoke.max_ms is not None and elapsed_ms > smoke.max_ms:
+        return Check(smoke.id, False, f"it took {elapsed_ms:.0f} ms, more than {smoke.max_ms} ms", elapsed_ms)
+    return Check(smoke.id, True, "as expected", elapsed_ms)
