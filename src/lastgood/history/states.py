@@ -28,13 +28,11 @@ class Standing:
 
 
 def choose_last_good(active: int | None, stable: Iterable[Standing]) -> Standing | None:
-    """The last good version for a channel that points to the version with order `active`: the newest stable one,
-    but not the active one; not one that a rollback left and nothing has proven since (going back twice must not
-    return to the trouble); and not one beyond the active that this channel never served (that would be going
-    forward). None when there is none."""
-    ways = [
-        one
-        for one in stable
-        if one.order != active and one.left <= one.proven and (active is None or one.order < active or one.served)
-    ]
-    return max(ways, key=lambda one: one.order, default=None)
+    """The last good version for a channel that points to the version with order `active`, None when there is none.
+
+    It is the newest stable one, but never the active one, nor one that a rollback left and nothing has proven since
+    (going back twice must not return to the trouble). One that lies beyond the active and that this channel never
+    served counts only when nothing lies behind: going to it would be going forward."""
+    ways = [one for one in stable if one.order != active and one.left <= one.proven]
+    back = [one for one in ways if active is None or one.order < active or one.served]
+    return max(back or ways, key=lambda one: one.order, default=None)

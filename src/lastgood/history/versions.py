@@ -336,7 +336,7 @@ def set_semver(tx: Tx, version: Version, semver: str) -> None:
 
 
 def _version(row: Any, pointing: Mapping[int, tuple[str, ...]]) -> Version:
-    return Version(*row, pointing.get(row.pk, ()))
+    return Version(**row._mapping, channels=pointing.get(row.pk, ()))
 
 
 def _pointing(tx: Tx, workflow_pk: int) -> dict[int, tuple[str, ...]]:
