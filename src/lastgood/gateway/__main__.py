@@ -1,0 +1,73 @@
+"""``python -m lastgood.gateway``: one gateway worker."""
+
+import argparse
+import logging
+import socket
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from lastgood import dsl
+from lastgood.db.store import Store, open_store
+from lastgood.errors import LastgoodError
+from lastgood.gateway.app import Gateway
+from lastgood.gateway.lease import LeaseRouter, StoreMembership
+from lastgood.gateway.router import Router, SqliteRouter
+from lastgood.gateway.server import address_of, listen, serve
+from lastgood.history import versions
+from lastgood.settings import Settings, load
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m lastgood.gateway", description="One gateway worker.")
+    parser.add_argument("--host", help="address to listen on (LASTGOOD_GATEWAY_HOST)")
+    parser.add_argument("--port", type=int, help="port to listen on, 0 for any free one (LASTGOOD_GATEWAY_PORT)")
+    parser.add_argument("--fd", type=int, help="an inherited listening socket, which workers may share")
+    parser.add_argument("--engine", action="append", default=[], metavar="URL", help="an engine process; repeatable")
+    parser.add_argument("--no-stdin", action="store_true", help="do not end when stdin ends")
+    return parser.parse_args()
+
+
+def _router(store: Store, settings: Settings, address: str) -> Router:
+    if not store.postgres:
+        return SqliteRouter(store.engine, store.ring.lookup_key, settings.on_store_loss)
+    lease, on_store_loss = settings.lease_seconds, settings.on_store_loss
+    member = StoreMembership(store, address=address, lease_seconds=lease, on_store_loss=on_store_loss)
+    router = LeaseRouter(member, store.ring.lookup_key, lease_seconds=lease, on_store_loss=on_store_loss)
+    router.start()
+    return router
+
+
+def main() -> int:
+    """Run until told to stop. Gives the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    arguments = _arguments()
+    try:
+        settings = load(gateway_host=arguments.host, gateway_port=arguments.port)
+        sock = (
+            listen(settings.gateway_host, settings.gateway_port)
+            if arguments.fd is None
+            else socket.socket(fileno=arguments.fd)
+        )
+        store = open_store(settings)
+        router = _router(store, settings, address_of(sock))
+    except (LastgoodError, OSError) as error:
+        print(f"lastgood gateway: {error}", file=sys.stderr)
+        return getattr(error, "exit_code", 1)
+
+    def parameters(version: str) -> Mapping[str, Any]:
+        with store.read() as tx:
+            return dsl.parameters(versions.document_of(tx, versions.find(tx, version)))
+
+    app = Gateway(router, parameters, settings, tuple(arguments.engine))
+    try:
+        serve(app, sock, grace=settings.gateway_grace, watch_stdin=not arguments.no_stdin)
+    finally:
+        router.close()
+        store.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""The gateway as a plain ASGI application: whose request it is, and who answers it."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+
+import lastgood
+from lastgood.errors import LastgoodError, NotFound, NothingLive, Unavailable
+from lastgood.gateway.answers import Answer, dify_error, json_answer, problem, unauthorized
+from lastgood.gateway.body import ClientGone, Message, Receive, Send
+from lastgood.gateway.forward import Forwarder, Request
+from lastgood.gateway.head import Head, read_head, upstream_target
+from lastgood.gateway.pin import Refused
+from lastgood.gateway.router import Router
+from lastgood.gateway.upstream import Pool, base_url
+from lastgood.history.routes import Route
+from lastgood.settings import Settings
+
+ENGINE = "engine"
+_PARAMETERS_KEPT = 1024
+
+
+class Gateway:
+    """The ASGI application.
+
+    `parameters` gives the answer of ``/v1/parameters`` for a version id (it may read the store: it runs in a thread,
+    once per version). `engine` are the base URLs of the embedded engine's processes."""
+
+    def __init__(
+        self,
+        router: Router,
+        parameters: Callable[[str], Mapping[str, Any]],
+        settings: Settings,
+        engine: tuple[str, ...] = (),
+    ) -> None:
+        self._router = router
+        self._parameters = parameters
+        self._settings = settings
+        self._engine = tuple(base_url(url) for url in engine)
+        self._answers: OrderedDict[str, bytes] = OrderedDict()
+        self._pools: dict[tuple[str, tuple[str, ...]], Pool] = {}
+        self._forwarder: Forwarder
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        request = Request(scope, receive, send)
+        try:
+            answer = await self._serve(request)
+        except LastgoodError as error:
+            answer = problem(error)
+        except Refused as refused:
+            answer = dify_error(refused.status, refused.code, refused.message)
+        except ClientGone:
+            return
+        if answer is not None:
+            await request.start(answer.status, answer.headers)
+            await send({"type": "http.response.body", "body": answer.body})
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                self._forwarder = Forwarder(self._settings)
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self._forwarder.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _serve(self, request: Request) -> Answer | None:
+        """The answer of the gateway itself, or None when an upstream's has been sent."""
+        scope = request.scope
+        path: str = scope["path"]
+        if not path.startswith("/v1/"):
+            return self._own(path)
+        target = upstream_target(scope["raw_path"], path, scope["query_string"])
+        client = scope["client"]
+        head = read_head(scope["headers"], client[0] if client else "unknown", scope["scheme"])
+        # From here to the route nothing waits: the request is decided as soon as its head is known.
+        route = self._router.route(head.key) if head.key is not None else None
+        if route is None:
+            return unauthorized(_refusal(head, scope["query_string"]))
+        request.decide(route)
+        if route.version_id is None:
+            nothing = NothingLive(channel=route.channel, workflow=route.slug)
+            return problem(nothing, status=400, code="app_unavailable")
+        if route.placement_id is None:
+            where = f"{route.version_id} of {route.slug} is not on the target {route.target}"
+            raise Unavailable(detail=f"{where} yet. Publish it again.")
+        if path in {"/v1/parameters", "/v1/parameters/"} and scope["method"] in {"GET", "HEAD"}:
+            return await self._parameters_of(route.version_id)
+        await self._forwarder.forward(request, head, route.placement_id, target, self._pool(route))
+        return None
+
+    def _own(self, path: str) -> Answer:
+        """The gateway's own few paths."""
+        if path == "/healthz":
+            return json_answer(200, {"status": "ok", "version": lastgood.__version__})
+        if path == "/readyz":
+            state = self._router.state()
+            return json_answer(200 if state["ready"] else 503, {"version": lastgood.__version__, **state})
+        raise NotFound(
+            detail="The gateway serves the paths of Dify's Service API under /v1/ only. The management API has an "
+            "address of its own (LASTGOOD_API_PORT)."
+        )
+
+    def _pool(self, route: Route) -> Pool:
+        pool = self._pools.get((route.target, route.upstreams))
+        if pool is None:
+            embedded = route.target == ENGINE and not route.upstreams
+            bases = self._engine if embedded else tuple(base_url(url) for url in route.upstreams)
+            pool = self._pools[route.target, route.upstreams] = Pool(route.target, bases)
+        return pool
+
+    async def _parameters_of(self, version: str) -> Answer:
+        body = self._answers.get(version)
+        if body is None:
+            body = orjson.dumps(await asyncio.to_thread(self._parameters, version))
+            self._answers[version] = body
+            if len(self._answers) > _PARAMETERS_KEPT:
+                self._answers.popitem(last=False)
+        return json_answer(200, body)
+
+
+def _refusal(head: Head, query: bytes) -> str:
+    reason = head.refusal or "it is unknown or revoked"
+    return f"{reason}, and a key in the URL is not accepted" if b"app-" in query else reason

@@ -1,0 +1,162 @@
+"""Forwarding one decided request to an upstream, pinned to its version, and its answer back as it comes."""
+
+import asyncio
+import logging
+import re
+from urllib.parse import quote
+
+import aiohttp
+
+from lastgood.errors import InvalidRequest, LastgoodError, ShuttingDown
+from lastgood.gateway.answers import Headers
+from lastgood.gateway.body import Departure, Message, Receive, Send, Upload, open_upload, read_whole
+from lastgood.gateway.head import Head, answer_headers
+from lastgood.gateway.pin import is_version, pin_chat
+from lastgood.gateway.upstream import BROKEN, Pool, Upstreams
+from lastgood.history.routes import Route
+from lastgood.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_RUN = re.compile(r"/v1/workflows/(?:([^/]+)/)?run/?")
+_CHAT = {"/v1/chat-messages", "/v1/chat-messages/"}
+
+
+class Request:
+    """One request and the beginning of its answer. `marks` are the headers that every answer carries from the
+    moment the version is decided."""
+
+    __slots__ = ("_generation", "_version", "name", "receive", "scope", "send", "started")
+
+    def __init__(self, scope: Message, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self.started = False
+        self.name = ""
+        self._version: bytes | None = None
+        self._generation: bytes | None = None
+
+    def decide(self, route: Route) -> None:
+        """From now on this request is one of `route`, and says so."""
+        self.name = f"{route.slug} {route.version_id}"
+        self._version = route.version_id.encode() if route.version_id else None
+        self._generation = b"%d" % route.generation
+
+    def claim(self, version: str) -> None:
+        """Say `version`, which the client named itself."""
+        self._version = version.encode("ascii")
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Begin the answer."""
+        marked = [*headers]
+        if self._version is not None:
+            marked.append((b"x-lastgood-version", self._version))
+        if self._generation is not None:
+            marked.append((b"x-lastgood-generation", self._generation))
+        self.started = True
+        await self.send({"type": "http.response.start", "status": status, "headers": marked})
+
+
+class Forwarder:
+    """Forwards requests. Made inside a running event loop; close it there."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._upstreams = Upstreams(
+            connect_timeout=settings.connect_timeout, answer_timeout=settings.upstream_timeout
+        )
+
+    async def close(self) -> None:
+        """Close every connection to an upstream."""
+        await self._upstreams.close()
+
+    async def forward(self, request: Request, head: Head, placement: str, target: str, pool: Pool) -> None:
+        """Answer `request` from one of `pool`, its version there being `placement`. When that breaks off in the
+        middle, the answer stays incomplete.
+
+        Raises `LastgoodError`, `Refused` and `ClientGone`, all before an answer has begun."""
+        departure = Departure(request.receive)
+        try:
+            body, target = await self._pinned(request, head, placement, target, departure)
+            await self._exchange(request, head, target, body, pool)
+        except asyncio.CancelledError:
+            # Cancelled by the client's departure, or by the end of the grace at a shutdown.
+            if departure.task is not None:
+                departure.task.uncancel()
+            if not departure.gone and not request.started:
+                raise ShuttingDown(seconds=self._settings.gateway_grace) from None
+        finally:
+            departure.end()
+
+    async def _pinned(
+        self, request: Request, head: Head, placement: str, target: str, departure: Departure
+    ) -> tuple[bytes | Upload | None, str]:
+        """The body and the target to send on: those of a run and of a chat message name their version."""
+        path, method, own = request.scope["path"], request.scope["method"], None
+        run = _RUN.fullmatch(path) if method == "POST" else None
+        if run is None and not (method == "POST" and path in _CHAT):
+            return await self._passed(request, head, departure), target
+        body = await self._whole(request, head)
+        departure.watch()
+        if run is None:
+            body, own = pin_chat(body, head.content_type, placement)
+        elif (own := run[1]) is None:
+            _, mark, query = target.partition("?")
+            target = f"/v1/workflows/{quote(placement, safe='')}/run{mark}{query}"
+        elif not is_version(own):
+            raise InvalidRequest(where="path", reason="that is not the id of a version")
+        if own is not None and own != placement:
+            request.claim(own)
+        return body, target
+
+    async def _whole(self, request: Request, head: Head) -> bytes:
+        if not head.has_body:
+            return b""
+        limit, seconds = self._settings.max_body_bytes, self._settings.body_timeout
+        return await read_whole(request.receive, head.length, limit=limit, seconds=seconds)
+
+    async def _passed(self, request: Request, head: Head, departure: Departure) -> bytes | Upload | None:
+        if not head.has_body:
+            departure.watch()
+            return None
+        seconds = self._settings.body_timeout
+        return await open_upload(request.receive, head.length, seconds=seconds, departure=departure)
+
+    async def _exchange(
+        self, request: Request, head: Head, target: str, body: bytes | Upload | None, pool: Pool
+    ) -> None:
+        upload = body if isinstance(body, Upload) else None
+        if upload is not None and head.length is not None:
+            head.fields.append(("Content-Length", str(head.length)))
+        try:
+            response = await self._upstreams.send(
+                pool,
+                request.scope["method"],
+                target,
+                head.fields,
+                body.parts if isinstance(body, Upload) else body,
+            )
+        except LastgoodError as error:
+            if upload is not None and upload.failure is not None:
+                raise upload.failure from None
+            log.warning("%s: %s", request.name, error)
+            raise
+        try:
+            await request.start(response.status, answer_headers(response.raw_headers, response.status))
+            await _relay(request.send, response.content)
+        except BROKEN as error:
+            # Nothing is sent any more: the connection closes before the end of the answer, as the upstream's did.
+            log.warning("%s: the upstream broke off its answer: %r", request.name, error)
+        finally:
+            response.close()
+
+
+async def _relay(send: Send, content: aiohttp.StreamReader) -> None:
+    """Send an answer's body on as it comes."""
+    while True:
+        part = await content.readany()
+        if content.at_eof():
+            await send({"type": "http.response.body", "body": part})
+            return
+        await send({"type": "http.response.body", "body": part, "more_body": True})

@@ -1,0 +1,221 @@
+"""The router of a gateway worker on PostgreSQL: told of moves by NOTIFY, trusted by a lease.
+
+A move is acknowledged once every worker whose lease runs has applied it. So a worker may answer from memory only
+while its lease surely runs; it counts that by its own clock, from before it asked for the lease, and with a margin.
+The order of a beat is: renew the lease, then read, then answer. A move committed before the read is seen by it, and
+one committed later finds the lease running and waits."""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+import psycopg
+from sqlalchemy.exc import SQLAlchemyError
+
+from lastgood.db import process
+from lastgood.db.routing import NOTIFY_CHANNEL
+from lastgood.db.store import Store
+from lastgood.errors import LastgoodError, LiveVersionUnknown
+from lastgood.gateway.router import OnStoreLoss, RouteTable
+from lastgood.history.routes import Route, RouteChanges, read_changes
+
+log = logging.getLogger(__name__)
+
+_FIRST_RETRY = 0.1
+_LAST_RETRY = 2.0
+_POLL = 0.5
+_LOST = (psycopg.Error, SQLAlchemyError, LastgoodError, OSError)
+
+# Time that a suspended machine sleeps counts too: the lease goes on running in the database.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def clock() -> float:
+    """Seconds that only grow, a machine's sleep included."""
+    return time.clock_gettime(_CLOCK)
+
+
+class Membership(Protocol):
+    """What a worker needs of the store to be told of moves and to be waited for."""
+
+    def beat(self, applied: int) -> None:
+        """Hold the lease for its full time from now on, saying that everything up to `applied` is in use."""
+
+    def read(self, since: int) -> RouteChanges:
+        """What changed after revision `since`."""
+
+    def leave(self) -> None:
+        """Be waited for no longer."""
+
+    def listen(self) -> "Listening":
+        """Be told of changes from now on."""
+
+
+class Listening(Protocol):
+    """An open ear. Raises when the connection is lost."""
+
+    def wait(self, seconds: float) -> bool:
+        """Whether something was told within `seconds`."""
+
+    def close(self) -> None:
+        """Hear no more."""
+
+
+class LeaseRouter:
+    """Routes kept in memory by a thread of its own. Call `start` before the first request, `close` after the last."""
+
+    def __init__(
+        self, member: Membership, lookup_key: bytes, *, lease_seconds: float, on_store_loss: OnStoreLoss = "stop"
+    ) -> None:
+        self.table = RouteTable(lookup_key)
+        self._member = member
+        self._lease = lease_seconds
+        self._margin = max(0.05, lease_seconds / 10)
+        self._beat_every = lease_seconds / 3
+        self._serve_on = on_store_loss == "serve"
+        self._deadline = -math.inf
+        self._stopping = threading.Event()
+        self._first = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="routes", daemon=True)
+
+    def start(self, patience: float = 5.0) -> bool:
+        """Begin to listen, and wait up to `patience` seconds for the first routes. False when none came yet."""
+        self._thread.start()
+        return self._first.wait(patience)
+
+    def route(self, key: str) -> Route | None:
+        """The route of an app key. Raises `LiveVersionUnknown`."""
+        if clock() >= self._deadline and not (self._serve_on and self._first.is_set()):
+            raise LiveVersionUnknown(reason="its lease on the store has ended")
+        return self.table.find(key)
+
+    def state(self) -> Mapping[str, object]:
+        """`ready`, and the seconds that the lease still runs."""
+        left = self._deadline - clock()
+        ready = left > 0 or (self._serve_on and self._first.is_set())
+        return {
+            "ready": ready,
+            "lease_seconds": round(max(0.0, left), 3),
+            "revision": self.table.revision,
+            "keys": len(self.table),
+        }
+
+    def close(self) -> None:
+        """Stop listening and leave."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(_POLL + 1.0)
+        self._deadline = -math.inf
+        try:
+            self._member.leave()
+        except _LOST as error:
+            log.warning("the lease ends by itself: %s", _line(error))
+
+    def _run(self) -> None:
+        pause = _FIRST_RETRY
+        while not self._stopping.is_set():
+            try:
+                listening = self._member.listen()  # before the first read, so that no change falls between
+                try:
+                    pause = _FIRST_RETRY
+                    self._listen(listening)
+                finally:
+                    listening.close()
+            except _LOST as error:
+                log.warning("the store is out of reach, next try in %.1f s: %s", pause, _line(error))
+                self._stopping.wait(pause)
+                pause = min(pause * 2, _LAST_RETRY)
+
+    def _listen(self, listening: Listening) -> None:
+        next_beat = clock()
+        while not self._stopping.is_set():
+            left = next_beat - clock()
+            if left <= 0:
+                next_beat = clock() + self._beat_every
+                self._beat()
+            elif listening.wait(min(left, _POLL)):
+                self._catch_up()
+
+    def _beat(self) -> None:
+        """Renew the lease, read, and only then rely on it."""
+        asked = clock()
+        self._member.beat(self.table.revision)
+        self._catch_up()
+        self._deadline = asked + self._lease - self._margin
+        self._first.set()
+
+    def _catch_up(self) -> None:
+        """Read what changed, use it, and only then say so. This says nothing about how long the lease runs: it may
+        have ended since, and a move gone by, so only `_beat` counts on it."""
+        changes = self._member.read(self.table.revision)
+        if changes.revision != self.table.revision:
+            self.table.apply(changes)
+            self._member.beat(self.table.revision)
+
+
+class StoreMembership:
+    """A gateway worker's place in the process table of a PostgreSQL `store`.
+
+    `address` is told to the others; `lease_seconds` and `on_store_loss` as in the settings."""
+
+    def __init__(self, store: Store, *, address: str, lease_seconds: float, on_store_loss: OnStoreLoss) -> None:
+        self._store = store
+        self._address = address
+        self._lease = lease_seconds
+        self._on_store_loss = on_store_loss
+        self._id: str | None = None
+
+    def beat(self, applied: int) -> None:
+        """Renew the lease, or register where there is no row of ours (any more)."""
+        known = self._id
+        if known is not None and self._store.write(
+            lambda tx: process.heartbeat(tx, known, lease_seconds=self._lease, applied=applied)
+        ):
+            return
+        self._id = self._store.write(
+            lambda tx: process.register(
+                tx,
+                "gateway",
+                address=self._address,
+                capabilities=("routes",),
+                on_store_loss=self._on_store_loss,
+                applied=applied,
+                lease_seconds=self._lease,
+            )
+        )
+
+    def read(self, since: int) -> RouteChanges:
+        """What changed after revision `since`."""
+        with self._store.read() as tx:
+            return read_changes(tx.connection, since)
+
+    def leave(self) -> None:
+        """Strike the row."""
+        known = self._id
+        if known is not None:
+            self._id = None
+            self._store.write(lambda tx: process.leave(tx, known))
+
+    def listen(self) -> Listening:
+        """A connection of its own that hears moves. Raises `psycopg.Error`."""
+        url = self._store.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        return _Listening(psycopg.connect(url, autocommit=True, connect_timeout=max(2, math.ceil(self._lease))))
+
+
+class _Listening:
+    def __init__(self, connection: "psycopg.Connection[tuple[object, ...]]") -> None:
+        self._connection = connection
+        connection.execute(f"LISTEN {NOTIFY_CHANNEL}")
+
+    def wait(self, seconds: float) -> bool:
+        return bool(list(self._connection.notifies(timeout=seconds, stop_after=1)))
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,117 @@
+"""App key → route, asked at the beginning of every request."""
+
+import logging
+import sqlite3
+from collections.abc import Mapping
+from typing import Literal, Protocol
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from lastgood.errors import LiveVersionUnknown
+from lastgood.history.routes import Route, RouteChanges, key_hash, read_changes
+
+log = logging.getLogger(__name__)
+
+OnStoreLoss = Literal["stop", "serve"]
+
+
+class Router(Protocol):
+    """Where requests go. `route` is synchronous, costs microseconds, and never gives an older version than the
+    last acknowledged move set."""
+
+    def route(self, key: str) -> Route | None:
+        """The route of an app key, None for an unknown one. Raises `LiveVersionUnknown`."""
+
+    def state(self) -> Mapping[str, object]:
+        """For the readiness check: `ready` and what else tells about it."""
+
+    def close(self) -> None:
+        """Let go of the store."""
+
+
+class RouteTable:
+    """The routes in memory by keyed hash, as of `revision`."""
+
+    def __init__(self, lookup_key: bytes) -> None:
+        self.revision = 0
+        self._lookup_key = lookup_key
+        self._routes: dict[bytes, Route] = {}
+
+    def __len__(self) -> int:
+        return len(self._routes)
+
+    def find(self, key: str) -> Route | None:
+        """The route of an app key."""
+        return self._routes.get(key_hash(self._lookup_key, key))
+
+    def apply(self, changes: RouteChanges) -> None:
+        """Take over what changed. Each key changes at once; the revision only after all of them."""
+        for hashed, route in changes.keys.items():
+            if route is None:
+                self._routes.pop(hashed, None)
+            else:
+                self._routes[hashed] = route
+        self.revision = changes.revision
+
+
+class MemoryRouter:
+    """A router without a store: `routes` by app key, changed by assignment. For tests and benchmarks."""
+
+    def __init__(self, routes: Mapping[str, Route] | None = None) -> None:
+        self.routes = dict(routes or {})
+
+    def route(self, key: str) -> Route | None:
+        return self.routes.get(key)
+
+    def state(self) -> Mapping[str, object]:
+        return {"ready": True, "keys": len(self.routes)}
+
+    def close(self) -> None:
+        pass
+
+
+class SqliteRouter:
+    """Routes of a SQLite store. Each request asks SQLite whether another connection has committed (2 µs), so a
+    request that begins after a commit always sees it."""
+
+    def __init__(self, engine: Engine, lookup_key: bytes, on_store_loss: OnStoreLoss = "stop") -> None:
+        self.table = RouteTable(lookup_key)
+        self._on_store_loss = on_store_loss
+        self._connection: Connection = engine.connect()
+        self._raw = self._connection.connection.cursor()
+        self._raw.execute("PRAGMA busy_timeout=1000")
+        self._seen = -1
+        self._lost = ""
+        self._refresh()
+
+    def route(self, key: str) -> Route | None:
+        try:
+            self._refresh()
+        except DBAPIError as error:
+            self._lose(str(error.orig))
+        except sqlite3.Error as error:
+            self._lose(str(error))
+        return self.table.find(key)
+
+    def _refresh(self) -> None:
+        (version,) = self._raw.execute("PRAGMA data_version").fetchone()
+        if version != self._seen:
+            # A commit after the PRAGMA may be read here already; then the next request reads in vain, no more.
+            with self._connection.begin():
+                self.table.apply(read_changes(self._connection, self.table.revision))
+            self._seen = version
+        self._lost = ""
+
+    def _lose(self, reason: str) -> None:
+        if not self._lost:
+            log.error("the store cannot be read: %s", reason)
+        self._lost = reason
+        if self._on_store_loss == "stop":
+            raise LiveVersionUnknown(reason="the store cannot be read")
+
+    def state(self) -> Mapping[str, object]:
+        return {"ready": not self._lost, "revision": self.table.revision, "keys": len(self.table)}
+
+    def close(self) -> None:
+        self._connection.close()
