@@ -1,0 +1,44 @@
+"""The management API as an ASGI application."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI
+
+import lastgood
+from lastgood.db.store import Store
+from lastgood.errors import Unavailable
+from lastgood.release.verification import Upstream
+from lastgood.server import documents, pointers, proofs, state
+from lastgood.server.context import Context
+from lastgood.server.problems import BodyLimit, add_problems
+
+_MOST_BYTES = 32 * 2**20  # a document of 10 MB, escaped into a JSON string
+
+_ABOUT = """Release control for Dify workflows. Send `Authorization: Bearer lg_…`. Errors are RFC 9457 problem
+documents. A move of a channel asks for the generation you expect: send its ETag as `If-Match`."""
+
+
+def no_engine() -> Upstream:
+    """For an app that cannot run versions."""
+    raise Unavailable(detail="No engine runs beside this API; start `lastgood serve`.")
+
+
+def make_app(
+    store: Store,
+    *,
+    engine: Callable[[], Upstream] = no_engine,
+    trusted: bool = False,
+    local_token: str = "",
+    facts: dict[str, Any] | None = None,
+) -> FastAPI:
+    """The management API on an open `store` (see `Context` for the rest)."""
+    app = FastAPI(title="Lastgood", version=lastgood.__version__, description=_ABOUT)
+    app.state.context = Context(
+        store, engine, trusted, local_token, {"version": lastgood.__version__, **(facts or {})}
+    )
+    add_problems(app)
+    app.add_middleware(BodyLimit, most=_MOST_BYTES)
+    for part in (documents, pointers, proofs, state):
+        app.include_router(part.router)
+    return app

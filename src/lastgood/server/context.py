@@ -1,0 +1,111 @@
+"""What every request handler of the management API works with."""
+
+import hmac
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Request
+
+from lastgood.access import decisions, tokens
+from lastgood.db import audit
+from lastgood.db.audit import Principal
+from lastgood.db.store import Store
+from lastgood.db.tx import Tx
+from lastgood.errors import GenerationRequired, InvalidRequest, Unauthenticated
+from lastgood.ids import random_id
+from lastgood.release.verification import Upstream
+
+_LONGEST_ACTOR = 63
+
+
+@dataclass(slots=True)
+class Context:
+    """The running server: its store, its doors, and where versions run.
+
+    `trusted`: requests come from this very process (the local command line). `local_token`: the command line's
+    token, new at each start. `engine`: gives the embedded engine's address and token (starting one where none
+    runs), or raises why not. `facts`: what `status` says of the server itself."""
+
+    store: Store
+    engine: Callable[[], Upstream]
+    trusted: bool = False
+    local_token: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def context_of(request: Request) -> Context:
+    """The server's context."""
+    context: Context = request.app.state.context
+    return context
+
+
+Served = Annotated[Context, Depends(context_of)]
+
+
+def may(action: str) -> Callable[[Request], Principal]:
+    """A dependency that lets the caller pass who may do `action` on the path's thing, and gives the principal.
+
+    Raises `Unauthenticated`, `Denied`."""
+
+    def check(request: Request) -> Principal:
+        context = context_of(request)
+        who = _identify(request, context)
+        decisions.require(context.store, who, action, resource_of(request))
+        return who
+
+    check.action = action  # type: ignore[attr-defined]  # read by the test that every route asks
+    return check
+
+
+def resource_of(request: Request) -> str:
+    """The path of the thing a request is about, such as ``workflow/prod-invoice``."""
+    for name in ("workflow", "version", "snapshot"):
+        if name in request.path_params:
+            return f"{name}/{request.path_params[name]}"
+    return request.url.path
+
+
+def _identify(request: Request, context: Context) -> Principal:
+    request_id = request.headers.get("x-request-id", "")[:_LONGEST_ACTOR] or random_id("rq-")
+    address = request.client.host if request.client else "local"
+    value = request.headers.get("authorization", "").removeprefix("Bearer ")
+    local = context.trusted or (
+        context.local_token != "" and hmac.compare_digest(value.encode(), context.local_token.encode())
+    )
+    if local:
+        actor = "".join(c for c in request.headers.get("x-lastgood-actor", "") if c.isprintable())
+        return Principal(actor[:_LONGEST_ACTOR] or "local", "local", request_id, address)
+    with context.store.read() as tx:
+        name = tokens.owner(tx, value)
+    if name is None:
+        raise Unauthenticated()
+    return Principal(name, "token", request_id, address)
+
+
+def record_read(context: Context, who: Principal, action: str, resource: str) -> None:
+    """Keep in the audit log that `who` reads a definition, before it is read."""
+
+    def write(tx: Tx) -> None:
+        audit.append(tx, who, action, resource)
+
+    context.store.write(write)
+
+
+def expected_generation(if_match: Annotated[str | None, Header()] = None) -> int:
+    """The generation that the caller expects, from ``If-Match: "3"``. Raises `GenerationRequired`."""
+    if if_match is None or if_match.strip() in ("", "*"):
+        raise GenerationRequired()
+    value = if_match.strip().removeprefix("W/").strip('"')
+    if not value.isascii() or not value.isdigit() or len(value) > 18:
+        raise InvalidRequest(where="If-Match", reason=f"{if_match!r} is not the ETag of a channel")
+    return int(value)
+
+
+Expected = Annotated[int, Depends(expected_generation)]
+
+
+def local_user() -> str:
+    """The name of the person at this machine."""
+    return os.environ.get("SUDO_USER") or os.environ.get("USER") or os.environ.get("LOGNAME") or f"uid{os.getuid()}"

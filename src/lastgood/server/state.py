@@ -1,0 +1,150 @@
+"""Routes that tell how things stand: status, changes, doctor, health."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Depends, Response
+from sqlalchemy import bindparam, func, select
+
+from lastgood.db import process
+from lastgood.db import tables as t
+from lastgood.db.audit import Principal
+from lastgood.db.tx import Tx, parse_time, utc_text
+from lastgood.errors import InvalidRequest, LastgoodError
+from lastgood.history import channels, versions, workflows
+from lastgood.history.workflows import Workflow
+from lastgood.server.context import Served, may
+from lastgood.server.doctor import examine
+from lastgood.server.documents import Limit
+
+router = APIRouter()
+
+_READS = ("workflow:read", "workflow:export")
+_CHANGES = (
+    select(t.audit.c.at, t.audit.c.actor, t.audit.c.action, t.audit.c.resource, t.audit.c.reason, t.audit.c.canonical)
+    .where(t.audit.c.at >= bindparam("since"), t.audit.c.result == "allowed", t.audit.c.action.not_in(_READS))
+    .order_by(t.audit.c.pk.desc())
+    .limit(bindparam("limit"))
+)
+_AHEAD = select(func.count()).where(
+    t.version.c.workflow_pk == bindparam("workflow"), t.version.c.pk > bindparam("version")
+)
+_AGE = re.compile(r"(\d{1,6})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+@router.get("/v1/status", summary="What is live, and is it well")
+def status(served: Served, who: Annotated[Principal, Depends(may("workflow:read"))]) -> dict[str, Any]:
+    with served.store.read() as tx:
+        rows = [row for workflow in workflows.listing(tx) for row in _status_of(tx, workflow)]
+        return {"server": served.facts, "workflows": rows, "processes": process.listing(tx)}
+
+
+@router.get("/v1/changes", summary="What changed lately, newest first")
+def changes(
+    served: Served,
+    who: Annotated[Principal, Depends(may("workflow:read"))],
+    since: str = "24h",
+    limit: Limit = 200,
+) -> dict[str, Any]:
+    with served.store.read() as tx:
+        slugs = {workflow.id: workflow.slug for workflow in workflows.listing(tx)}
+        rows = tx.connection.execute(_CHANGES, {"since": moment(since), "limit": limit}).all()
+    items = []
+    for row in rows:
+        kind, _, what = row.resource.partition("/")
+        workflow_id, _, rest = what.partition("/")
+        facts = orjson.loads(row.canonical)
+        detail = " → ".join(str(facts[k])[:20] for k in ("before", "after") if facts.get(k))
+        items.append(
+            {
+                "at": row.at,
+                "kind": row.action,
+                "workflow": slugs.get(workflow_id, "") if kind == "workflow" else "",
+                "actor": row.actor,
+                "what": " ".join(part for part in (rest if kind == "workflow" else what, detail) if part),
+                "reason": row.reason,
+            }
+        )
+    return {"items": items, "next": None}
+
+
+@router.get("/v1/doctor", summary="What is wrong with this installation")
+def doctor(served: Served, who: Annotated[Principal, Depends(may("workflow:read"))]) -> dict[str, Any]:
+    findings = examine(served)
+    return {"ok": all(f["verdict"] != "fail" for f in findings), "findings": findings}
+
+
+@router.get("/healthz", summary="This process lives")
+def healthz() -> dict[str, str]:
+    return {"status": "ok"}
+
+
+@router.get("/readyz", summary="The store answers")
+def readyz(served: Served, response: Response) -> dict[str, str]:
+    try:
+        with served.store.read() as tx:
+            workflows.count(tx)
+    except LastgoodError:
+        response.status_code = 503
+        return {"status": "the store does not answer"}
+    return {"status": "ok"}
+
+
+def moment(since: str) -> str:
+    """The stored time that `since` means: ``1h``, ``30m``, ``2d``, ``90s`` ago, or an ISO 8601 time."""
+    age = _AGE.fullmatch(since)
+    try:
+        if age:
+            return utc_text(datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])}))
+        return utc_text(parse_time(since))
+    except (ValueError, OverflowError):
+        raise InvalidRequest(where="since", reason=f"{since!r} is neither an age such as 1h nor a time") from None
+
+
+def _status_of(tx: Tx, workflow: Workflow) -> list[dict[str, Any]]:
+    newest = next(iter(versions.page(tx, workflow, limit=1)), None)
+    facts = {"id": workflow.id, "slug": workflow.slug, "mode": workflow.mode, "newest": newest.id if newest else None}
+    rows = []
+    moved = {move.channel: move for move in reversed(channels.moves(tx, workflow, limit=50))}
+    for channel in channels.listing(tx, workflow):
+        version = versions.by_pk(tx, channel.version_pk) if channel.version_pk else None
+        good = channels.last_good(tx, workflow, channel)
+        ahead = (
+            tx.connection.execute(_AHEAD, {"workflow": workflow.pk, "version": version.pk}).scalar_one()
+            if version
+            else 0
+        )
+        last = moved.get(channel.name)
+        rows.append(
+            {
+                **facts,
+                "channel": channel.name,
+                "version": channel.version,
+                "generation": channel.generation,
+                "applying": channel.applying,
+                "proven": version.state if version else None,
+                "semver": version.semver if version else None,
+                "since": channel.updated_at,
+                "by": last.actor if last else None,
+                "kind": last.kind if last else None,
+                "last_good": good.id if good else None,
+                "newest_is_ahead": ahead,
+            }
+        )
+    empty = {
+        "channel": channels.LIVE,
+        "version": None,
+        "generation": 0,
+        "applying": None,
+        "proven": None,
+        "semver": None,
+        "since": workflow.created_at,
+        "by": None,
+        "kind": None,
+        "last_good": None,
+        "newest_is_ahead": 0,
+    }
+    return rows or [{**facts, **empty}]

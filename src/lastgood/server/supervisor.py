@@ -1,0 +1,180 @@
+"""`lastgood serve`: the management API in this process, the engine and the gateway in processes beside it; and the
+same for the length of one command."""
+
+import fcntl
+import json
+import os
+import secrets
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import uvicorn
+
+from lastgood.access import tokens
+from lastgood.db.store import Store, open_store
+from lastgood.db.tx import utc_now
+from lastgood.errors import DataDirectoryTaken, InvalidSetting
+from lastgood.release.verification import Upstream
+from lastgood.server.app import make_app
+from lastgood.server.children import Child, Children, listen, url_of
+from lastgood.settings import Settings
+from lastgood.targets import engine
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A started server: its addresses, and the admin token if this was the store's first start."""
+
+    api: str
+    gateway: str
+    engines: tuple[str, ...]
+    admin_token: str | None
+
+
+def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
+    """Run everything until a signal ends it; `announce` is called when all of it answers.
+
+    Raises `DataDirectoryTaken`, `Unavailable` (a port is taken, a process did not start), and what `open_store`
+    does."""
+    for name in ("api_host", "gateway_host"):
+        # Roles and TLS come later: until then nothing listens where strangers are.
+        if getattr(settings, name) not in _LOOPBACK:
+            reason = "only loopback addresses are allowed; put a proxy with TLS in front"
+            raise InvalidSetting(name=name, value=getattr(settings, name), reason=reason)
+    engine.require()
+    with data_directory_lock(settings) as lock:
+        store = open_store(settings)
+        api = listen(settings.api_host, settings.api_port)
+        gateway = listen(settings.gateway_host, settings.gateway_port)
+        engine_token, local_token = secrets.token_urlsafe(32), tokens.new_token()
+        children = Children(
+            settings, engine_token=engine_token, gateway=gateway, engine_workers=settings.engine_workers
+        )
+        with children:
+            running = Running(url_of(api), children.gateway, tuple(children.engines), store.write(tokens.first_admin))
+            facts = {
+                "pid": os.getpid(),
+                "api": running.api,
+                "gateway": running.gateway,
+                "engine": " ".join(running.engines),
+                "home": str(settings.home),
+                "started_at": utc_now(),
+            }
+            app = make_app(
+                store,
+                engine=lambda: Upstream(children.engines[0], engine_token),
+                local_token=local_token,
+                facts=facts,
+            )
+            config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=10)
+            server = _Announcing(config, lambda: announce(running))
+            lock.write(json.dumps({**facts, "token": local_token}))
+            try:
+                server.run(sockets=[api])
+            finally:
+                lock.clear()
+                store.close()
+
+
+class _Announcing(uvicorn.Server):
+    """A uvicorn server that says when it answers."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+
+@dataclass(slots=True)
+class _Lock:
+    """The held lock and the file beside it that tells the local command line where the server is."""
+
+    file: IO[str]
+    notice: Path
+
+    def write(self, text: str) -> None:
+        """Publish the notice, readable by its owner only."""
+        scratch = self.notice.with_suffix(".new")
+        scratch.unlink(missing_ok=True)
+        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+        scratch.replace(self.notice)
+
+    def clear(self) -> None:
+        """Take the notice away."""
+        self.notice.unlink(missing_ok=True)
+
+
+@contextmanager
+def data_directory_lock(settings: Settings) -> Iterator[_Lock]:
+    """Hold the data directory for one server. Raises `DataDirectoryTaken`."""
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    notice = settings.home / "server.json"
+    with (settings.home / "server.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held = json.loads(notice.read_text()) if notice.exists() else {}
+            raise DataDirectoryTaken(
+                pid=held.get("pid", "?"), address=held.get("api", "still starting"), path=str(settings.home)
+            ) from None
+        os.set_inheritable(file.fileno(), False)
+        yield _Lock(file, notice)
+
+
+@contextmanager
+def temporary(settings: Settings) -> Iterator[Children]:
+    """An engine and a gateway for the length of one command, on ports of the system's choice."""
+    engine.require()
+    one = settings.model_copy(update={"gateway_workers": 1})
+    token = secrets.token_urlsafe(32)
+    with Children(one, engine_token=token, gateway=listen("127.0.0.1", 0), engine_workers=1) as children:
+        yield children
+
+
+class OwnEngine:
+    """The engine of a command that runs without a server: started when first needed, ended by `close`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._token = secrets.token_urlsafe(32)
+        self._child: tuple[Child, str] | None = None
+
+    def __call__(self) -> Upstream:
+        if self._child is None:
+            engine.require()
+            sock = listen("127.0.0.1", 0)
+            child = Child(
+                "engine", "lastgood.targets.engine", sock, self._settings, LASTGOOD_ENGINE_TOKEN=self._token
+            )
+            child.wait_ready()
+            self._child = child, url_of(sock)
+            sock.close()
+        return Upstream(self._child[1], self._token)
+
+    def close(self) -> None:
+        """End the engine if it was started."""
+        if self._child is not None:
+            self._child[0].stop()
+            self._child = None
+
+
+def local_app(settings: Settings) -> tuple[Store, OwnEngine, object]:
+    """The API in this process, for a command line with no server: the open store, its engine, and the ASGI app."""
+    store = open_store(settings)
+    own = OwnEngine(settings)
+    return (
+        store,
+        own,
+        make_app(store, engine=own, trusted=True, facts={"home": str(settings.home), "pid": os.getpid()}),
+    )
