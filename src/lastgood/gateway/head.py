@@ -30,7 +30,7 @@ _OWN = frozenset(
 _DROPPED_FROM_ANSWERS = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
 )
-_KEY = re.compile(rb"[A-Za-z0-9._~+/=-]{1,256}")
+_KEY = re.compile(rb"[!-+\x2d-~]{1,256}")  # printable, without space and comma
 _PLAIN_PATH = re.compile(rb"/v1(/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_~!$&'()*+,=:@.-]*)+/?")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _STILL_ESCAPED = re.compile(r"%(2e|2f|5c)", re.IGNORECASE)
