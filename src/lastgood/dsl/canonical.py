@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from lastgood.dsl.document import Document, is_note, node_data, node_type
+from lastgood.dsl.document import Document, is_note, mappings, node_data, node_type
 from lastgood.dsl.secrets import take_secrets
 from lastgood.errors import InvalidDocument
 
@@ -28,19 +28,21 @@ _NODE_NOISE: Final = frozenset(
     | {"extent", "style", "className"}
 )
 _EDGE_NOISE: Final = _NODE_NOISE | {"id", "data", "targetHandle", "animated", "markerEnd", "hidden"}
-_DATA_NOISE: Final = frozenset({"selected", "webhook_url", "webhook_debug_url", "subscription_id", "credential_id"})
-# What Dify caches in a node of these types from elsewhere, or adds to an export only.
-_NOISE_OF_TYPE: Final = {
+# What Dify keeps in the data of a node beside what it does: caches, and what its exports clear, drop or add.
+_DATA_NOISE: Final = {
     "tool": frozenset(
-        {"paramSchemas", "params", "output_schema", "provider_icon", "provider_icon_dark"}
+        {"paramSchemas", "params", "output_schema", "provider_icon", "provider_icon_dark", "credential_id"}
         | {"tool_description", "tool_label", "is_team_authorization"}
     ),
+    "trigger-webhook": frozenset({"webhook_url", "webhook_debug_url"}),
     "trigger-schedule": frozenset({"config"}),
+    "trigger-plugin": frozenset({"subscription_id"}),
 }
 _VARIABLE_NOISE: Final = frozenset({"id", "selector"})
 _ENVELOPE: Final = frozenset({"app", "kind", "version", "dependencies"})
-# Finds every float that may equal an integer, and now and then a text that looks like one.
-_FOLDABLE: Final = re.compile(rb"[0-9]\.0[,}\]]|[:,\[]-?[0-9.]+e")
+# Finds every float that equals an integer and is written without an exponent, and now and then a text like one.
+_FOLDABLE: Final = re.compile(rb"\.0[,}\]]")
+_FOLD_BELOW: Final = 1e16  # from here on floats are written with an exponent
 
 
 def canonical(value: Any) -> bytes:
@@ -48,8 +50,8 @@ def canonical(value: Any) -> bytes:
     need not be.
 
     Numbers: integers in decimal; floats in the shortest form that reads back the same, always with a point or an
-    exponent, so that 1.0 and 1 differ. (`semantic_digest` makes them the same before it comes here: a float that
-    is an integer of at most 64 bits is written as that integer.)
+    exponent, so that 1.0 and 1 differ. (`semantic_digest` makes the same of them before it comes here: a float
+    below 10^16 that equals an integer is written as that integer.)
 
     Raises `InvalidDocument` for what JSON cannot hold."""
     try:
@@ -67,10 +69,10 @@ def content_digest(document: Document) -> str:
 def semantic_digest(document: Document) -> str:
     """SHA-256 (hex) of what the workflow does: two documents that differ in nothing else have the same one.
 
-    Left out are layout, selection and sticky notes, ids of edges and variables, secret values, what Dify caches in
-    nodes, what it clears or adds when it exports (webhook addresses, subscriptions, credential ids, a schedule's
-    `config`), and what only an export has: name, icon, format version, dependencies. The order of nodes, edges and
-    variables means nothing; every other order counts. 1.0 equals 1.
+    Left out are layout, selection and sticky notes, ids of edges and variables, secret values, features that are
+    off, what Dify caches in nodes, what it clears or adds when it exports (webhook addresses, subscriptions,
+    credential ids, a schedule's `config`), and what only an export has: name, icon, format version, dependencies.
+    The order of nodes, edges and variables means nothing; every other order counts. 1.0 equals 1.
 
     Encrypted dataset ids (Dify's default in exports) stay as they are, and so differ from the API's plain ones."""
     return hashlib.sha256(_folded(_meaning(document))).hexdigest()
@@ -85,7 +87,7 @@ def _meaning(document: Document) -> dict[str, Any]:
         "graph": {key: item for key, item in document.graph.items() if key not in {"nodes", "edges", "viewport"}},
         "nodes": _unordered(_node(node) for node in document.nodes if not is_note(node)),
         "edges": _unordered(_edge(edge) for edge in document.edges),
-        "features": document.features,
+        "features": {name: feature for name, feature in document.features.items() if not _is_off(feature)},
         "environment_variables": _unordered(map(_variable, take_secrets(document)[0].environment_variables)),
         "conversation_variables": _unordered(map(_variable, document.conversation_variables)),
         "rag_pipeline_variables": document.workflow.get("rag_pipeline_variables") or [],
@@ -96,9 +98,20 @@ def _node(node: dict[str, Any]) -> dict[str, Any]:
     kept = {key: item for key, item in node.items() if key not in _NODE_NOISE}
     kind = node_type(node)
     if kind:
-        noise = _DATA_NOISE | _NOISE_OF_TYPE.get(kind, frozenset())
-        kept["data"] = {k: v for k, v in node_data(node).items() if k not in noise and not k.startswith("_")}
+        noise = _DATA_NOISE.get(kind, frozenset())
+        data = {k: v for k, v in node_data(node).items() if k != "selected" and k not in noise and k[:1] != "_"}
+        kept["data"] = _without_credentials(data) if kind == "agent" else data
     return kept
+
+
+def _without_credentials(agent: dict[str, Any]) -> dict[str, Any]:
+    """The data of an agent node without the credentials of its tools, which exports drop."""
+    parameters = agent.get("agent_parameters")
+    tools = parameters.get("tools") if isinstance(parameters, dict) else None
+    if not isinstance(parameters, dict) or not isinstance(tools, dict):
+        return agent
+    bare = [{k: v for k, v in tool.items() if k != "credential_id"} for tool in mappings(tools.get("value"))]
+    return {**agent, "agent_parameters": {**parameters, "tools": {**tools, "value": bare}}}
 
 
 def _edge(edge: dict[str, Any]) -> dict[str, Any]:
@@ -108,7 +121,23 @@ def _edge(edge: dict[str, Any]) -> dict[str, Any]:
 
 
 def _variable(variable: dict[str, Any]) -> dict[str, Any]:
-    return {key: item for key, item in variable.items() if key not in _VARIABLE_NOISE}
+    kept = {key: item for key, item in variable.items() if key not in _VARIABLE_NOISE}
+    if not kept.get("description"):
+        kept.pop("description", None)
+    if kept.get("value_type") in {"integer", "float"}:  # as exports call what the API calls a number
+        kept["value_type"] = "number"
+    return kept
+
+
+def _is_off(feature: Any) -> bool:
+    """Whether a feature does nothing, which Dify writes in several ways and adds to a workflow that lacks it."""
+    if not isinstance(feature, dict):
+        return not feature
+    if "enabled" not in feature:
+        return all(map(_is_off, feature.values()))
+    # An older format switches file upload on by its part `image`.
+    switches = (feature, *(part for part in feature.values() if isinstance(part, dict)))
+    return not any(switch.get("enabled") for switch in switches)
 
 
 def _unordered(items: Iterable[dict[str, Any]]) -> list[orjson.Fragment]:
@@ -127,6 +156,6 @@ def _fold(value: Any) -> Any:
         return {key: _fold(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_fold(item) for item in value]
-    if isinstance(value, float) and value.is_integer() and -(2.0**63) <= value < 2.0**64:
+    if isinstance(value, float) and value.is_integer() and abs(value) < _FOLD_BELOW:
         return int(value)
     return value

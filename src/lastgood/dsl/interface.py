@@ -173,7 +173,7 @@ def _number(field: InputField, value: Any) -> _Taken:
         number = float(value) if "." in value else int(value)
     except ValueError:
         return value, problem
-    return (value, problem) if number == math.inf or number == -math.inf else (number, None)
+    return (value, problem) if number in (math.inf, -math.inf) else (number, None)
 
 
 def _checkbox(field: InputField, value: Any) -> _Taken:

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from lastgood.dsl.limits import Limits, too_many
+from lastgood.dsl.limits import Limits, shorten, too_many
 from lastgood.errors import DuplicateKey, InvalidValue, NotJson
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
@@ -33,7 +33,9 @@ def load_json(text: str, source: str, limits: Limits) -> Any:
     bare = _STRING.sub(b"", data)  # the text without its strings: what is left is structure and numbers
     depth = max(itertools.accumulate(map(_STEPS.__getitem__, bare.translate(None, _NOT_BRACKETS))), default=0)
     if depth > limits.depth:
-        raise too_many(source, f"the nesting on line {_deep_line(text, limits.depth)}", depth, limits.depth, "levels")
+        raise too_many(
+            source, f"the depth of nesting on line {_deep_line(text, limits.depth)}", depth, limits.depth, "levels"
+        )
     values = bare.count(b",") + bare.count(b"[") + bare.count(b"{") + 1
     if values > limits.values:
         raise too_many(source, "the number of values", values, limits.values)
@@ -91,6 +93,6 @@ def _refuse_twice(text: str, source: str) -> None:
         elif part == ":":
             key, seen = json.loads(previous), stack[-1]
             if key in seen:
-                raise DuplicateKey(source=source, line=previous_line, key=key, first_line=seen[key])
+                raise DuplicateKey(source=source, line=previous_line, key=shorten(key), first_line=seen[key])
             seen[key] = previous_line
         previous, previous_line = part, line

@@ -1,4 +1,4 @@
-"""How large a document may be."""
+"""How large a document may be, and how errors say it."""
 
 from dataclasses import dataclass
 
@@ -19,5 +19,9 @@ class Limits:
 
 def too_many(source: str, what: str, found: int, limit: int, unit: str = "") -> DocumentTooLarge:
     """The refusal of a document in which `what` is `found` `unit`."""
-    unit = unit and f" {unit}"
-    return DocumentTooLarge(source=source, what=what, found=f"{found:,}{unit}", limit=f"{limit:,}{unit}")
+    return DocumentTooLarge(source=source, what=what, found=f"{found:,} {unit}".rstrip(), limit=f"{limit:,}")
+
+
+def shorten(text: str) -> str:
+    """`text` as far as an error shows it."""
+    return text if len(text) <= 60 else text[:59] + "…"

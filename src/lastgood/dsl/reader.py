@@ -7,7 +7,7 @@ import orjson
 
 from lastgood.dsl.document import GRAPH_MODES, Document, node_type
 from lastgood.dsl.jsontext import load_json
-from lastgood.dsl.limits import Limits, too_many
+from lastgood.dsl.limits import Limits, shorten, too_many
 from lastgood.dsl.yamltext import load_yaml
 from lastgood.errors import NotADocument, NotYaml
 
@@ -89,12 +89,13 @@ def _envelope(value: Any, source: str) -> dict[str, Any]:
     """`value` as the envelope of an export, its shape checked as far as `Document` relies on it."""
     if not isinstance(value, dict):
         raise NotADocument(source=source, reason=f"it is {_kind(value)}, not a mapping")
-    if isinstance(value.get("document"), dict) and not _PARTS & value.keys():
-        value = value["document"]
+    inner = value.get("document")
+    if isinstance(inner, dict) and _PARTS & inner.keys():
+        value = inner
     if "graph" in value and not _PARTS & value.keys():
         value = _of_row(value, source)
     if not _PARTS & value.keys():
-        keys = ", ".join(f"`{key[:40]}`" for key in sorted(value)[:5]) or "nothing"
+        keys = ", ".join(f"`{shorten(key)}`" for key in sorted(value)[:5]) or "nothing"
         raise NotADocument(source=source, reason=f"it has neither `app` nor `workflow` (it has {keys})")
     for path, expected in _SHAPES.items():
         _check_shape(value, path, expected, source)
@@ -104,7 +105,7 @@ def _envelope(value: Any, source: str) -> dict[str, Any]:
     document = Document(envelope)
     if document.mode in GRAPH_MODES and not document.has_graph:
         raise NotADocument(source=source, reason=f"it is a {document.mode} app without `workflow.graph`")
-    if isinstance(envelope.get("version"), int | float):
+    if type(envelope.get("version")) in (int, float):
         # Unquoted, 0.6 is a number in YAML, and Dify takes a text only.
         return {**envelope, "version": str(envelope["version"])}
     return envelope

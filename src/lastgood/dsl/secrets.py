@@ -16,7 +16,7 @@ _MASK = re.compile(r"\*+|.{6}\*{12}.{2}|\[__HIDDEN__\]", re.DOTALL)
 
 def secret_names(document: Document) -> tuple[str, ...]:
     """The names of the secret variables, sorted."""
-    return tuple(sorted({str(item["name"]) for item in document.environment_variables if _is_secret(item)}))
+    return tuple(sorted({_name(item) for item in document.environment_variables if _is_secret(item)} - {""}))
 
 
 def take_secrets(document: Document) -> tuple[Document, dict[str, str]]:
@@ -27,17 +27,23 @@ def take_secrets(document: Document) -> tuple[Document, dict[str, str]]:
     for item in document.environment_variables:
         value = item.get("value")
         if _is_secret(item) and value not in (None, "") and not (isinstance(value, str) and _MASK.fullmatch(value)):
-            values[str(item["name"])] = str(value)
+            values[_name(item)] = str(value)
+    values.pop("", None)  # nothing can refer to a variable without a name
     return _with_values(document, lambda item: ""), values
 
 
 def put_secrets(document: Document, values: Mapping[str, str]) -> Document:
     """`document` with the secret variables that `values` names set to what it gives; others stay."""
-    return _with_values(document, lambda item: values.get(str(item["name"]), item.get("value", "")))
+    return _with_values(document, lambda item: values.get(_name(item), item.get("value", "")))
 
 
 def _is_secret(item: dict[str, Any]) -> bool:
-    return item.get("value_type") == "secret" and "name" in item
+    return item.get("value_type") == "secret"
+
+
+def _name(item: dict[str, Any]) -> str:
+    name = item.get("name")
+    return name if isinstance(name, str) else ""
 
 
 def _with_values(document: Document, value_of: Callable[[dict[str, Any]], Any]) -> Document:

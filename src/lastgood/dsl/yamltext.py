@@ -33,7 +33,7 @@ from yaml.events import (
 from yaml.nodes import ScalarNode
 from yaml.resolver import Resolver
 
-from lastgood.dsl.limits import Limits, too_many
+from lastgood.dsl.limits import Limits, shorten, too_many
 from lastgood.errors import DuplicateKey, InvalidValue, NotADocument, NotYaml, UnsafeYaml
 
 _TAG: Final = "tag:yaml.org,2002:"
@@ -45,7 +45,7 @@ _WORDS: Final[dict[str, bool | None]] = {
 _NUMBER_STARTS: Final = frozenset("0123456789+-.")
 _COMMON_INT: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _COMMON_FLOAT: Final = re.compile(r"-?[0-9]{1,300}\.[0-9]{1,300}")
-# Python itself refuses to read longer ones; no number of a workflow comes near it.
+# Longer numbers are refused unread; no number of a workflow comes near this.
 _MOST_DIGITS: Final = 4_000
 _NO_KEY: Final = object()
 _MERGE: Final = object()
@@ -143,7 +143,7 @@ class _Builder:
             self.values += 1
             if self.values > most_values:
                 raise too_many(
-                    self.source, f"the number of values (by line {_line(event)})", self.values, most_values
+                    self.source, f"the number of values (up to line {_line(event)})", self.values, most_values
                 )
             if frame is None:
                 return value
@@ -170,7 +170,9 @@ class _Builder:
 
     def _check_depth(self, depth: int, event: Any) -> None:
         if depth > self.limits.depth:
-            raise too_many(self.source, f"the nesting on line {_line(event)}", depth, self.limits.depth, "levels")
+            raise too_many(
+                self.source, f"the depth of nesting on line {_line(event)}", depth, self.limits.depth, "levels"
+            )
 
     def _key(self, frame: _Frame, value: Any, event: Any) -> Any:
         """The key that `value` makes in the mapping of `frame`, which has none like it yet."""
@@ -180,7 +182,8 @@ class _Builder:
         if not isinstance(value, str):
             value = orjson.dumps(value).decode()
         if value in frame.lines:
-            raise DuplicateKey(source=self.source, line=line, key=value, first_line=frame.lines[value])
+            first_line = frame.lines[value]
+            raise DuplicateKey(source=self.source, line=line, key=shorten(value), first_line=first_line)
         frame.lines[value] = line
         plain = type(event) is ScalarEvent and event.implicit[0] and event.tag is None
         return _MERGE if value == "<<" and plain else value
@@ -194,7 +197,7 @@ class _Builder:
 
     def _keep(self, anchor: str, value: Any, event: Any) -> None:
         if anchor in self.anchors:
-            self._refuse(event, f"the anchor &{anchor} stands twice")
+            self._refuse(event, f"the anchor &{shorten(anchor)} stands twice")
         self.anchors[anchor] = value
 
     def _repeated(self, event: Any) -> Any:
@@ -202,8 +205,10 @@ class _Builder:
         name, line = event.anchor, _line(event)
         if name not in self.anchors:
             if any(frame.anchor == name for frame in self.stack):
-                raise UnsafeYaml(source=self.source, line=line, reason=f"the alias *{name} is part of itself")
-            self._refuse(event, f"the alias *{name} has no anchor before it")
+                raise UnsafeYaml(
+                    source=self.source, line=line, reason=f"the alias *{shorten(name)} is part of itself"
+                )
+            self._refuse(event, f"the alias *{shorten(name)} has no anchor before it")
         if name not in self.costs:
             self.costs[name] = _cost(self.anchors[name])
         size, values, height = self.costs[name]
@@ -212,9 +217,9 @@ class _Builder:
         self.size += size
         self.values += values - 1
         if self.aliases > limits.aliases:
-            raise too_many(self.source, f"the number of aliases (by line {line})", self.aliases, limits.aliases)
+            raise too_many(self.source, f"the number of aliases (up to line {line})", self.aliases, limits.aliases)
         if self.size > limits.bytes:
-            what = f"the size with its aliases written out (by line {line})"
+            what = f"the size with its aliases written out (up to line {line})"
             raise too_many(self.source, what, self.size, limits.bytes, "characters")
         if self.values <= limits.values:
             self._check_depth(len(self.stack) + height, event)
@@ -236,8 +241,8 @@ class _Builder:
         return value
 
     def _refuse_tag(self, event: Any) -> NoReturn:
-        tag = event.tag.removeprefix(_TAG)
-        raise UnsafeYaml(source=self.source, line=_line(event), reason=f"the tag !{tag} is not accepted here")
+        tag = "!!" + event.tag.removeprefix(_TAG) if event.tag.startswith(_TAG) else event.tag
+        raise UnsafeYaml(source=self.source, line=_line(event), reason=f"the tag {shorten(tag)} is not accepted here")
 
     def _refuse(self, event: Any, reason: str) -> NoReturn:
         mark = event.start_mark
@@ -250,15 +255,12 @@ class _Builder:
             return int(text)
         if _COMMON_FLOAT.fullmatch(text):
             return float(text)
-        reason = None
-        value = _rare_number(text) if len(text) <= _MOST_DIGITS else text
+        value = _rare_number(text)
+        # The number itself stays out of the errors: it may be somebody's secret.
         if isinstance(value, int) and not -(2**63) <= value < 2**64:
-            reason = "the number has more than 64 bits"
-        elif isinstance(value, float) and not math.isfinite(value):
-            reason = f"{text} is not a number that JSON can hold"
-        elif len(text) > _MOST_DIGITS and text.lstrip("+-").isdecimal():
-            reason = f"the number has {len(text):,} digits"
-        if reason:
+            raise InvalidValue(source=self.source, line=_line(event), reason="the number has more than 64 bits")
+        if isinstance(value, float) and not math.isfinite(value):
+            reason = "not-a-number, infinity and what is larger than a float are no values of JSON"
             raise InvalidValue(source=self.source, line=_line(event), reason=reason)
         return value
 
@@ -268,9 +270,11 @@ def _rare_number(text: str) -> Any:
     for tag, pattern in Resolver.yaml_implicit_resolvers.get(text[:1], ()):
         construct = _NUMBERS.get(tag)
         if construct is not None and pattern.match(text):
+            if len(text) > _MOST_DIGITS:  # the construction takes quadratic time
+                return math.inf
             try:
                 return construct(SafeConstructor(), ScalarNode(tag, text))
-            except ValueError:  # `0x_` and the like, on which the construction stumbles
+            except ValueError:  # `0x_` and the like, on which it stumbles
                 return text
     return text
 
