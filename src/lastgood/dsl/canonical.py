@@ -13,19 +13,9 @@ from lastgood.errors import InvalidDocument
 
 # What the canvas keeps about a node or an edge for drawing it.
 _NODE_NOISE: Final = frozenset(
-    {
-        "type",
-        "position",
-        "positionAbsolute",
-        "width",
-        "height",
-        "measured",
-        "sourcePosition",
-        "targetPosition",
-        "zIndex",
-    }
-    | {"selected", "draggable", "selectable", "connectable", "deletable", "focusable", "dragging", "resizing"}
-    | {"extent", "style", "className"}
+    {"type", "position", "positionAbsolute", "width", "height", "measured", "zIndex", "sourcePosition"}
+    | {"targetPosition", "selected", "draggable", "selectable", "connectable", "deletable", "focusable"}
+    | {"dragging", "resizing", "extent", "style", "className"}
 )
 _EDGE_NOISE: Final = _NODE_NOISE | {"id", "data", "targetHandle", "animated", "markerEnd", "hidden"}
 # What Dify keeps in the data of a node beside what it does: caches, and what its exports clear, drop or add.
@@ -53,7 +43,7 @@ def canonical(value: Any) -> bytes:
     exponent, so that 1.0 and 1 differ. (`semantic_digest` makes the same of them before it comes here: a float
     below 10^16 that equals an integer is written as that integer.)
 
-    Raises `InvalidDocument` for what JSON cannot hold."""
+    Raises `InvalidDocument` for what JSON cannot hold; not-a-number and infinity never get past `reader.parse`."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError as error:

@@ -104,7 +104,7 @@ def _envelope(value: Any, source: str) -> dict[str, Any]:
     envelope: dict[str, Any] = value
     document = Document(envelope)
     if document.mode in GRAPH_MODES and not document.has_graph:
-        raise NotADocument(source=source, reason=f"it is a {document.mode} app without `workflow.graph`")
+        raise NotADocument(source=source, reason=f"its app mode is {document.mode}, and `workflow.graph` is missing")
     if type(envelope.get("version")) in (int, float):
         # Unquoted, 0.6 is a number in YAML, and Dify takes a text only.
         return {**envelope, "version": str(envelope["version"])}
