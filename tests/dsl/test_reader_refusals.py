@@ -104,7 +104,7 @@ CASES = [
     ("nodes that are a mapping", "workflow: {graph: {nodes: {}}}\n", NotADocument, "graph.nodes` is a mapping"),
     ("features that are text", "workflow: {graph: {}, features: x}\n", NotADocument, "`workflow.features` is text"),
     ("a workflow without a graph", "app: {mode: workflow}\n", NotADocument, "`workflow.graph` is missing"),
-    ("a chatflow without a graph", "app: {mode: advanced-chat}\nworkflow: {}\n", NotADocument, "mode is advanced-chat"),
+    ("a chatflow without a graph", "app: {mode: advanced-chat}\n", NotADocument, "mode is advanced-chat"),
     ("an app that was never published", '{"id": null, "graph": null}', NotADocument, "its `graph` is null"),
 ]  # fmt: skip
 
