@@ -151,7 +151,9 @@ def _play(console: Console, story: Story, notice: dict[str, Any], history: dict[
 
     with console.status("publishing the good version"):
         good = _move(api, f"{channel}/publish", 0, version=ids[_GOOD], reason="checked totals, new key")
-    story.tell("published", f"{ids[_GOOD]}: smoke request {good['verification']['verdict']}, so it is {_proven(good)}")
+    story.tell(
+        "published", f"{ids[_GOOD]}: smoke request {good['verification']['verdict']}, so it is {_proven(good)}"
+    )
 
     traffic = Traffic(notice["gateway"], key, text)
     try:
