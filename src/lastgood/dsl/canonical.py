@@ -33,21 +33,36 @@ _ENVELOPE: Final = frozenset({"app", "kind", "version", "dependencies"})
 # Finds every float that equals an integer and is written without an exponent, and now and then a text like one.
 _FOLDABLE: Final = re.compile(rb"\.0[,}\]]")
 _FOLD_BELOW: Final = 1e16  # from here on floats are written with an exponent
+# Finds every float for which the form of exponents may matter, and now and then something else.
+_EXPONENT: Final = re.compile(rb"e(?<=[0-9]e)[+-]?[0-9]+(?:[,}\]]|\Z)")
+_SMALL: Final = b"0.0000"
 
 
 def canonical(value: Any) -> bytes:
     """`value` (JSON values) as canonical JSON: UTF-8, keys sorted by code point, no spaces, nothing escaped that
     need not be.
 
-    Numbers: integers in decimal; floats in the shortest form that reads back the same, always with a point or an
-    exponent, so that 1.0 and 1 differ. (`semantic_digest` makes the same of them before it comes here: a float
-    below 10^16 that equals an integer is written as that integer.)
+    Numbers: integers in decimal; floats as Python's `repr` writes them (the fewest digits that read back the same,
+    ``1e-05`` below 0.0001, ``1e+16`` from 10^16 on, else with a point), so that 1.0 and 1 differ. `semantic_digest`
+    makes the same of these two before it comes here: a float below 10^16 that equals an integer becomes it.
 
     Raises `InvalidDocument` for what JSON cannot hold; not-a-number and infinity never get past `reader.parse`."""
     try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        written = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        if _SMALL in written or _EXPONENT.search(written):
+            # orjson has changed how it writes these, and a digest must not change with it.
+            written = orjson.dumps(_spelled(value), option=orjson.OPT_SORT_KEYS)
     except TypeError as error:
         raise InvalidDocument(source="document", detail=f"it cannot be written as JSON ({error})") from None
+    return written
+
+
+def _spelled(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _spelled(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_spelled(item) for item in value]
+    return orjson.Fragment(repr(value)) if isinstance(value, float) and "e" in repr(value) else value
 
 
 def content_digest(document: Document) -> str:
