@@ -99,11 +99,9 @@ class Traffic:
     """Clients that keep asking the gateway, and what they were answered."""
 
     def __init__(self, gateway: str, key: str, text: str) -> None:
-        self._request = {
-            "url": f"{gateway}/v1/workflows/run",
-            "json": {"inputs": {"text": text}, "user": "demo", "response_mode": "blocking"},
-            "headers": {"Authorization": f"Bearer {key}"},
-        }
+        self._url = f"{gateway}/v1/workflows/run"
+        self._body = {"inputs": {"text": text}, "user": "demo", "response_mode": "blocking"}
+        self._key = key
         self._over = threading.Event()
         self.served: list[Served] = []
         self._threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(_CLIENTS)]
@@ -111,10 +109,11 @@ class Traffic:
             thread.start()
 
     def _ask(self) -> None:
-        with httpx.Client(timeout=30, trust_env=False) as client:
+        headers = {"Authorization": f"Bearer {self._key}"}
+        with httpx.Client(timeout=30, trust_env=False, headers=headers) as client:
             while not self._over.is_set():
                 began = time.perf_counter()
-                answer = client.post(**self._request)
+                answer = client.post(self._url, json=self._body)
                 outputs = (answer.json().get("data") or {}).get("outputs") or {}
                 version = answer.headers.get("X-Lastgood-Version", "")
                 ended = time.perf_counter()

@@ -16,6 +16,7 @@ from lastgood.release.moves import Moved
 from lastgood.server.context import Context, Expected, Served, may
 from lastgood.server.documents import Limit
 from lastgood.server.proofs import verified
+from lastgood.targets import engine
 
 router = APIRouter(prefix="/v1")
 
@@ -90,6 +91,7 @@ def publish(
             force=body.force,
         )
 
+    engine.warm()  # the check of the target must not import for a second while it holds the store
     began = perf_counter()
     return _finish(served, who, served.store.write(work), began, verify=body.verify, condemn=True)
 
@@ -115,6 +117,8 @@ def rollback(
             force=body.force,
         )
 
+    if body.to is not None:
+        engine.warm()
     began = perf_counter()
     moved = served.store.write(work, emergency=True)
     # Smoke requests of a rollback prove, and never condemn: the cause may lie outside the version.

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
             settings, engine_token=engine_token, gateway=gateway, engine_workers=settings.engine_workers
         )
         with children:
+            threading.Thread(target=engine.warm, daemon=True).start()
             running = Running(url_of(api), children.gateway, tuple(children.engines), store.write(tokens.first_admin))
             facts = {
                 "pid": os.getpid(),

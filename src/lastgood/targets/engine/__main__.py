@@ -19,14 +19,14 @@ from pathlib import Path
 import uvicorn
 import uvloop
 
-from lastgood.db.runs import metadata
-from lastgood.db.store import make_engine, store_url
+from lastgood.db.store import open_runs, open_store
 from lastgood.settings import Settings, load
 from lastgood.targets.engine.app import App
 from lastgood.targets.engine.confine import available
 from lastgood.targets.engine.records import Records
 from lastgood.targets.engine.service import Service
 from lastgood.targets.engine.source import FolderSource, Source
+from lastgood.targets.engine.stored import StoreSource
 
 _log = logging.getLogger(__name__)
 _DRAIN_SECONDS = 20.0
@@ -35,15 +35,12 @@ _BACKLOG = 512
 
 def open_source(settings: Settings) -> Source:
     """Where the versions come from: the store that `settings` name."""
-    raise NotImplementedError
+    return StoreSource(open_store(settings))
 
 
 def open_records(settings: Settings) -> Records:
-    """The store of runs, its tables made where they are missing."""
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    engine = make_engine(store_url(settings, "runs.db"), durable=False)
-    metadata.create_all(engine)
-    return Records(engine)
+    """The store of runs, brought to this release's schema."""
+    return Records(open_runs(settings))
 
 
 def main(arguments: list[str] | None = None) -> None:
