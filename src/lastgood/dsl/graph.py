@@ -33,8 +33,8 @@ class Finding:
 def outline(document: Document) -> dict[str, Any]:
     """The graph's bare shape: ``{"nodes": [id, …], "edges": [[source, target], …]}``, sticky notes left out."""
     return {
-        "nodes": [str(node.get("id", "")) for node in document.nodes if not is_note(node)],
-        "edges": [[str(edge.get("source", "")), str(edge.get("target", ""))] for edge in document.edges],
+        "nodes": [_id(node.get("id")) for node in document.nodes if not is_note(node)],
+        "edges": [[_id(edge.get("source")), _id(edge.get("target"))] for edge in document.edges],
     }
 
 
@@ -70,6 +70,10 @@ def label(node: dict[str, Any]) -> str:
     return f"{title} ({node_id})" if title and title != node_id else f"{node_id}"
 
 
+def _id(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
 def _error(code: str, path: str, sentence: str, node: str = "") -> Finding:
     return Finding(code, "error", path, node, sentence)
 
@@ -98,17 +102,17 @@ def _node_findings(nodes: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _edge_findings(document: Document) -> Iterator[Finding]:
-    ids = {str(node.get("id")) for node in document.nodes if not is_note(node)}
+    ids = {_id(node.get("id")) for node in document.nodes if not is_note(node)}
     for i, edge in enumerate(document.graph.get("edges") or []):
         path = f"workflow.graph.edges[{i}]"
         if not isinstance(edge, dict):
             yield _error("not-an-edge", path, f"{path} is not a mapping")
             continue
         for end in ("source", "target"):
-            node_id = edge.get(end)
-            if node_id in (None, ""):
+            node_id = _id(edge.get(end))
+            if not node_id:
                 yield _error("edge-without-end", path, f"{path} has no {end}")
-            elif str(node_id) not in ids:
+            elif node_id not in ids:
                 sentence = f"the edge {_edge_name(edge)} has the {end} {node_id}, and no node has this id"
                 yield _error("edge-to-nowhere", path, sentence)
 
@@ -141,10 +145,10 @@ def _mode_findings(mode: str, nodes: dict[str, dict[str, Any]]) -> Iterator[Find
 
 
 def _parent_findings(document: Document, nodes: dict[str, dict[str, Any]]) -> Iterator[Finding]:
-    ids = {str(node.get("id")) for node in document.nodes}
+    ids = {_id(node.get("id")) for node in document.nodes}
     for path, node in nodes.items():
-        parent = node.get("parentId")
-        if parent not in (None, "") and str(parent) not in ids:
+        parent = _id(node.get("parentId"))
+        if parent and parent not in ids:
             sentence = f"the node {label(node)} is inside {parent}, and no node has this id"
             yield _error("unknown-parent", path, sentence, label(node))
 
@@ -152,8 +156,9 @@ def _parent_findings(document: Document, nodes: dict[str, dict[str, Any]]) -> It
 def _cycle_findings(document: Document) -> Iterator[Finding]:
     """One finding where edges go round, naming one of the rounds. (A loop repeats without an edge that goes back.)"""
     targets: dict[str, set[str]] = defaultdict(set)
-    for edge in document.edges:
-        targets[str(edge.get("source"))].add(str(edge.get("target")))
+    for source, target in outline(document)["edges"]:
+        if source and target:
+            targets[source].add(target)
     waiting = Counter(target for after in targets.values() for target in after)
     ready = [source for source in targets if not waiting[source]]
     while ready:
@@ -169,6 +174,6 @@ def _cycle_findings(document: Document) -> Iterator[Finding]:
         while walk[-1] not in walk[:-1]:
             walk.append(left[walk[-1]])
         round_ = walk[walk.index(walk[-1]) :][::-1]
-        titles = {str(node.get("id")): label(node) for node in document.nodes}
+        titles = {_id(node.get("id")): label(node) for node in document.nodes}
         shown = " → ".join(titles.get(node_id, node_id) for node_id in round_[:6])
         yield _error("cycle", "workflow.graph.edges", f"the edges go round in a circle: {shown}", round_[0])

@@ -1,5 +1,6 @@
 """What a caller of a workflow has to know: its inputs, and the answer of Dify's `GET /v1/parameters`."""
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -75,11 +76,12 @@ def inputs(document: Document) -> tuple[InputField, ...]:
 def parameters(document: Document) -> dict[str, Any]:
     """The body of Dify's `GET /v1/parameters` for this document."""
     features = document.features if document.has_graph else _model_config(document)
-    return {
+    body = {
         **{key: features.get(key, default) for key, default in _NO_FEATURES.items()},
         "user_input_form": [{kind: form} for kind, form in _forms(document)],
-        "system_parameters": dict(_SYSTEM_PARAMETERS),
+        "system_parameters": _SYSTEM_PARAMETERS,
     }
+    return copy.deepcopy(body)
 
 
 def check_inputs(document: Document, given: Mapping[str, Any]) -> str | None:
