@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 import lastgood
-from lastgood.errors import LastgoodError, NotFound, NothingLive, Unavailable
+from lastgood.errors import InvalidRequest, LastgoodError, NotFound, NothingLive, RequestTimeout, Unavailable
 from lastgood.gateway.answers import Answer, dify_error, json_answer, problem, unauthorized
 from lastgood.gateway.body import ClientGone, Message, Receive, Send
 from lastgood.gateway.forward import Forwarder, Request
@@ -51,6 +51,9 @@ class Gateway:
         request = Request(scope, receive, send)
         try:
             answer = await self._serve(request)
+        except (InvalidRequest, RequestTimeout) as error:
+            # What else comes on this connection might be read in another way than it was meant.
+            answer = problem(error, more=((b"connection", b"close"),))
         except LastgoodError as error:
             answer = problem(error)
         except Refused as refused:

@@ -79,6 +79,9 @@ def read_head(headers: Iterable[tuple[bytes, bytes]], client: str, scheme: str) 
                 raise InvalidRequest(where=_name(name), reason="its value is not UTF-8") from None
     chunked = _is_chunked(own)
     head = Head(fields, None if chunked else _length(own), chunked)
+    if b"upgrade" in own and head.has_body:
+        # The parser takes what follows such a head for another protocol, not for the body that it declares.
+        raise InvalidRequest(where="Upgrade", reason="it is not accepted on a request with a body")
     _read_key(head, own)
     if b"connection" in own:
         _drop_named(fields, own[b"connection"])
