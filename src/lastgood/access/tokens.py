@@ -22,16 +22,14 @@ def new_token() -> str:
 
 def first_admin(tx: Tx) -> str | None:
     """The admin token of a store that has no token yet, to be shown once; None when there is one already."""
-    return reset_admin(tx, Principal("first start", kind="local")) if _none(tx) else None
+    # Nothing is deleted here: of two first starts at once, one must not undo what the other has shown.
+    return _add_admin(tx, Principal("first start", kind="local")) if _none(tx) else None
 
 
 def reset_admin(tx: Tx, who: Principal) -> str:
     """A new admin token in place of the old one."""
-    value = new_token()
     tx.connection.execute(delete(t.token).where(t.token.c.name == ADMIN))
-    tx.connection.execute(insert(t.token), {"name": ADMIN, "hash": tx.ring.lookup(value), "created_at": tx.now})
-    audit.append(tx, who, "token:create", f"token/{ADMIN}")
-    return value
+    return _add_admin(tx, who)
 
 
 def owner(tx: Tx, value: str) -> str | None:
@@ -41,6 +39,13 @@ def owner(tx: Tx, value: str) -> str | None:
         return None
     found: str | None = tx.connection.execute(_FIND, {"hash": tx.ring.lookup(value)}).scalar()
     return found
+
+
+def _add_admin(tx: Tx, who: Principal) -> str:
+    value = new_token()
+    tx.connection.execute(insert(t.token), {"name": ADMIN, "hash": tx.ring.lookup(value), "created_at": tx.now})
+    audit.append(tx, who, "token:create", f"token/{ADMIN}")
+    return value
 
 
 def _none(tx: Tx) -> bool:

@@ -7,6 +7,7 @@ Writers in other processes meet at SQLite's own lock, with a busy time-out."""
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,9 @@ from lastgood.settings import Settings
 
 _BUSY_SECONDS = 10.0
 _WORKSPACE = 1
-_RETRY_STATES = {"40001", "40P01"}  # PostgreSQL: serialization failure, deadlock: the transaction may run again
+# PostgreSQL: serialization failure, deadlock, and a unique value that another transaction took after this one had
+# looked. Run again, the transaction sees what the other one did.
+_RETRY_STATES = {"40001", "40P01", "23505"}
 
 
 def store_url(settings: Settings, file: str = "lastgood.db") -> URL:
@@ -57,7 +60,7 @@ def make_engine(url: URL, *, durable: bool = True) -> Engine:
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _: object) -> None:
         connection.isolation_level = None  # SQLAlchemy's BEGIN below, not the driver's late one
-        connection.execute("PRAGMA journal_mode=WAL")
+        _use_wal(connection)
         connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA journal_size_limit=67108864")
@@ -68,6 +71,19 @@ def make_engine(url: URL, *, durable: bool = True) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    # The busy time-out does not cover the change to WAL, at which two first starts meet.
+    until = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.005)
 
 
 class Store:
