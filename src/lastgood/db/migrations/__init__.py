@@ -1,6 +1,7 @@
 """The schema's history, by Alembic: ``main`` (pointers and history) and ``runs`` (what the engine records)."""
 
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Literal
 
 from sqlalchemy import Connection, Engine, inspect, text
@@ -54,8 +55,14 @@ def alembic_config(branch: str):  # type: ignore[no-untyped-def]  # Alembic is i
 
     here = files(__name__)
     config = Config()
-    config.set_main_option("script_location", str(here))
-    config.set_main_option("version_locations", str(here / branch / "versions"))
+    config.set_main_option("script_location", _plain(here))
+    config.set_main_option("version_locations", _plain(here / branch / "versions"))
+    config.set_main_option("path_separator", "newline")  # one place; its path may hold spaces
     config.attributes["metadata"] = _METADATA[branch]
     config.attributes["version_table"] = _VERSION_TABLE[branch]
     return config
+
+
+def _plain(path: Traversable) -> str:
+    """`path` for Alembic's configuration, which gives the percent sign a meaning."""
+    return str(path).replace("%", "%%")
