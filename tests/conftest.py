@@ -1,0 +1,67 @@
+"""Stores for every test that wants one: `store` runs the test once on SQLite and once on PostgreSQL."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lastgood.db.store import Store, open_store
+from lastgood.settings import Settings
+from support.stores import KINDS, Postgres, clean_settings, copy_sqlite, postgres_server
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """The session's PostgreSQL server."""
+    with postgres_server(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a migrated database."""
+    return postgres.make_template("migrated", tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file."""
+    home = tmp_path_factory.mktemp("template")
+    store = open_store(clean_settings(home))
+    with store.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    store.close()
+    return home / "lastgood.db"
+
+
+@pytest.fixture(params=KINDS)
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
+    """Settings of a fresh, migrated store: on SQLite, then on PostgreSQL."""
+    home = tmp_path / "home"
+    if request.param == "sqlite":
+        copy_sqlite(request.getfixturevalue("sqlite_template"), home)
+        yield clean_settings(home)
+    else:
+        template = request.getfixturevalue("postgres_template")
+        with request.getfixturevalue("postgres").database(template) as url:
+            yield clean_settings(home, url)
+
+
+@pytest.fixture
+def open_again(settings: Settings) -> Iterator[Callable[[], Store]]:
+    """Opens the test's store, as often as wanted; all are closed in the end."""
+    opened: list[Store] = []
+
+    def again() -> Store:
+        opened.append(open_store(settings))
+        return opened[-1]
+
+    yield again
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(open_again: Callable[[], Store]) -> Store:
+    """A fresh, open store."""
+    return open_again()

