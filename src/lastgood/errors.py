@@ -51,6 +51,7 @@
         ├── LiveVersionUnknown
         ├── ShuttingDown
         ├── DataDirectoryTaken
+        ├── KeyRingDamaged
         ├── Unsealable
         └── DamagedContent           500
 
@@ -343,6 +344,10 @@ class ShuttingDown(Unavailable):
 class DataDirectoryTaken(Unavailable):
     """Another Lastgood server (process {pid}, {address}) already uses {path}. Stop it, or choose another
     directory with LASTGOOD_HOME."""
+
+
+class KeyRingDamaged(Unavailable):
+    """The key ring {path} cannot be read ({reason}), so no secret can be opened. Put it back from your backup."""
 
 
 class Unsealable(Unavailable):

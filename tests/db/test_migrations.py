@@ -1,5 +1,6 @@
 """The migrations, the tables and the first start."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -95,6 +96,17 @@ def test_first_starts_at_once_agree_on_one_key_ring_and_one_admin_token(empty: S
     shown = next(token for _, token in answers if token)
     with store.read() as tx:
         assert tokens.owner(tx, shown) == tokens.ADMIN
+    store.close()
+
+
+def test_an_installation_whose_path_holds_spaces_and_percent_signs_finds_its_migrations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "my programs" / "100%x" / "migrations"
+    shutil.copytree(Path(migrations.__file__).parent, here)
+    monkeypatch.setattr(migrations, "files", lambda _: here)
+    store = open_store(clean_settings(tmp_path / "home"))
+    assert set(tables.metadata.tables) <= set(_tables(store.engine))
     store.close()
 
 

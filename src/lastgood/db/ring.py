@@ -18,10 +18,11 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from lastgood.errors import Unsealable
+from lastgood.errors import KeyRingDamaged, Unsealable
 
 _PURPOSES = ("seal", "fingerprint", "lookup")
 _FORM = 1
+_KEY_BYTES = 32
 
 
 class KeyRing:
@@ -34,10 +35,18 @@ class KeyRing:
 
     @classmethod
     def open(cls, path: Path) -> "KeyRing":
-        """The ring in `path`, made with fresh keys when there is none (two first starts at once agree on one)."""
+        """The ring in `path`, made with fresh keys when there is none (two first starts at once agree on one).
+
+        Raises `KeyRingDamaged`, and `OSError` when it cannot be read or made."""
         if not path.exists():
             _create(path)
-        return cls(path, json.loads(path.read_text())["keys"])
+        try:
+            ring = cls(path, json.loads(path.read_bytes())["keys"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise KeyRingDamaged(path=str(path), reason=f"{type(error).__name__} in its JSON") from None
+        if not ring._newest.keys() >= set(_PURPOSES) or any(len(key) != _KEY_BYTES for key in ring._raw.values()):
+            raise KeyRingDamaged(path=str(path), reason="keys are missing or cut short")
+        return ring
 
     def seal(self, value: str, context: str) -> bytes:
         """`value` sealed for `context` (a place such as ``version/v-…/API_KEY``)."""
@@ -50,10 +59,13 @@ class KeyRing:
         """The value that was sealed for `context`. Raises `Unsealable`."""
         key_id = "?"
         try:
-            end = 2 + sealed[1]
+            form, length = sealed[:2]
+            end = 2 + length
             key_id = sealed[2:end].decode()
+            if form != _FORM:
+                raise ValueError
             plain = AESGCM(self._raw[key_id]).decrypt(sealed[end : end + 12], sealed[end + 12 :], context.encode())
-        except (InvalidTag, KeyError, IndexError, UnicodeDecodeError, ValueError):
+        except (InvalidTag, KeyError, ValueError):
             raise Unsealable(name=context, key_id=key_id, path=str(self.path)) from None
         return plain.decode()
 
@@ -77,7 +89,7 @@ def _create(path: Path) -> None:
         {
             "id": f"{purpose[0]}{secrets.token_hex(4)}",
             "purpose": purpose,
-            "key": base64.b64encode(os.urandom(32)).decode(),
+            "key": base64.b64encode(os.urandom(_KEY_BYTES)).decode(),
             "created_at": now,
         }
         for purpose in _PURPOSES
