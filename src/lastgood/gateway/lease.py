@@ -135,21 +135,21 @@ class LeaseRouter:
             left = next_beat - clock()
             if left <= 0:
                 next_beat = clock() + self._beat_every
-                self._beat()
+                self.beat()
             elif listening.wait(min(left, _POLL)):
-                self._catch_up()
+                self.catch_up()
 
-    def _beat(self) -> None:
+    def beat(self) -> None:
         """Renew the lease, read, and only then rely on it."""
         asked = clock()
         self._member.beat(self.table.revision)
-        self._catch_up()
+        self.catch_up()
         self._deadline = asked + self._lease - self._margin
         self._first.set()
 
-    def _catch_up(self) -> None:
+    def catch_up(self) -> None:
         """Read what changed, use it, and only then say so. This says nothing about how long the lease runs: it may
-        have ended since, and a move gone by, so only `_beat` counts on it."""
+        have ended since, and a move gone by, so only `beat` counts on it."""
         changes = self._member.read(self.table.revision)
         if changes.revision != self.table.revision:
             self.table.apply(changes)
