@@ -4,6 +4,7 @@ SQLite has one writer: `Store.write` holds a lock around one connection that beg
 that meet inside SQLite wait by sleeping (a tail of hundreds of milliseconds), and those that meet at a lock do not.
 Writers in other processes meet at SQLite's own lock, with a busy time-out."""
 
+import errno
 import os
 import sqlite3
 import threading
@@ -14,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from lastgood.db.ring import KeyRing
 from lastgood.db.tx import Tx, utc_now
-from lastgood.errors import InvalidSetting, LastgoodError, StoreFull, StoreUnreachable
+from lastgood.errors import InvalidRequest, InvalidSetting, LastgoodError, StoreFull, StoreUnreachable
 from lastgood.settings import Settings
 
 _BUSY_SECONDS = 10.0
@@ -27,6 +28,7 @@ _WORKSPACE = 1
 # PostgreSQL: serialization failure, deadlock, and a unique value that another transaction took after this one had
 # looked. Run again, the transaction sees what the other one did.
 _RETRY_STATES = {"40001", "40P01", "23505"}
+_NO_DATABASE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 def store_url(settings: Settings, file: str = "lastgood.db") -> URL:
@@ -154,15 +156,17 @@ class Store:
 
     def _named(self, error: DBAPIError) -> LastgoodError:
         """The error of ours for one of the driver's."""
-        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF  # its upper bits only tell more
         full = code == sqlite3.SQLITE_FULL or getattr(error.orig, "sqlstate", "") == "53100"
         if code == sqlite3.SQLITE_IOERR:  # a full disk can show itself as a failed write
             full = os.statvfs(self.settings.home).f_bavail * os.statvfs(self.settings.home).f_frsize < 2**20
         if full:
             return StoreFull(path=str(self.settings.home))
-        if isinstance(error, OperationalError) or error.connection_invalidated:
-            reason = str(error.orig).splitlines()[0] if str(error.orig) else type(error.orig).__name__
+        reason = str(error.orig).splitlines()[0] if str(error.orig) else type(error.orig).__name__
+        if isinstance(error, OperationalError) or error.connection_invalidated or code in _NO_DATABASE:
             return StoreUnreachable(url=self.url, reason=reason)
+        if isinstance(error, DataError):
+            return InvalidRequest(where="a value that the store cannot hold", reason=reason)
         return LastgoodError(detail=str(error.orig))
 
     @property
@@ -220,6 +224,8 @@ def _unmigrated(settings: Settings) -> Store:
         settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         ring = KeyRing.open(settings.home / "keyring.json")
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise StoreFull(path=str(settings.home)) from error
         raise StoreUnreachable(url=str(settings.home), reason=error.strerror or str(error)) from error
     return Store(settings, make_engine(store_url(settings)), ring)
 
