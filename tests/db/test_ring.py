@@ -100,9 +100,17 @@ def test_a_ring_shows_no_key(ring: KeyRing) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "not json", "[]", "{}", '{"keys": 3}', '{"keys": []}', '{"keys": [{"id": "s1"}]}']
-    + ['{"keys": [{"id": "s1", "purpose": "seal", "key": "%%%", "created_at": ""}]}']
-    + ['{"keys": [{"id": "s1", "purpose": "seal", "key": "c2hvcnQ=", "created_at": ""}]}'],
+    [
+        "",
+        "not json",
+        "[]",
+        "{}",
+        '{"keys": 3}',
+        '{"keys": []}',
+        '{"keys": [{"id": "s1"}]}',
+        '{"keys": [{"id": "s1", "purpose": "seal", "key": "%%%", "created_at": ""}]}',
+        '{"keys": [{"id": "s1", "purpose": "seal", "key": "c2hvcnQ=", "created_at": ""}]}',
+    ],
 )
 def test_a_damaged_ring_is_named_and_left_alone(tmp_path: Path, text: str) -> None:
     path = tmp_path / "keyring.json"
