@@ -205,6 +205,12 @@ def test_the_content_digest_is_the_hash_of_the_canonical_bytes() -> None:
     assert content_digest(document) == hashlib.sha256(canonical(document.data)).hexdigest()
 
 
+def test_digests_do_not_change_with_releases() -> None:
+    """Stored ones are compared with new ones: where this fails, no document would be known again."""
+    assert content_digest(BASE) == "a512478d35b78dc6e80e9ffc63a50a0594140663a3c4623b7a7fb6d65e664a77"
+    assert semantic_digest(BASE) == "7d11dea7ad4d481c08116015f6f62d042be1c23ec788a66cd85ba491c3af6c96"
+
+
 @pytest.mark.parametrize("value", ["", None, "*" * 20, "[__HIDDEN__]", "rotated"])
 def test_a_masked_secret_changes_no_digest(value: str | None) -> None:
     document = put_secrets(BASE, {"KEY": value})  # type: ignore[dict-item]

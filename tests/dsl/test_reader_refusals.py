@@ -72,6 +72,7 @@ CASES = [
     ("a million digits", "a: " + "7" * 1_000_000, InvalidValue, "line 1"),
     ("a million hexadecimal digits", "a: 0x" + "f" * 1_000_000, InvalidValue, "line 1"),
     ("a million parts of base sixty", "a: 1" + ":1" * 500_000, InvalidValue, "line 1"),
+    ("a float of base sixty, too large", "a: " + "1:1" * 1_000 + ".5", InvalidValue, "line 1"),
     # size
     ("50 MB of bytes", b"a" * (50 * 2**20), DocumentTooLarge, "the size is 52,428,800 bytes"),
     ("18 MB of text", "é" * (9 * 2**20), DocumentTooLarge, "the size is 18,874,368 bytes"),
@@ -85,8 +86,10 @@ CASES = [
     ("a text repeated", LONG, DocumentTooLarge, "the size with its aliases written out (up to line 2)"),
     ("levels by aliases", STAIRS, DocumentTooLarge, "line 100 is 101 levels"),
     ("20,000 aliases", "a: &a 1\nb: [" + "*a, " * 20_000 + "]", DocumentTooLarge, "aliases (up to line 2)"),
+    ("a million directives", "#\n" + "%TAG !a! x\n" * 900_000 + "--- a", UnsafeYaml, "line 2: there are too many"),
     # JSON
     ("JSON cut short", '{"app": {\n"mode": ', NotJson, "line 2"),
+    ("JSON of quotes", '{"a":' + '"\\' * 4_000_000, NotJson, "line 1"),
     ("JSON with more behind it", '{"app": {}}\n{}', NotJson, "line 2, column 1"),
     ("JSON with NaN", '{"app":\n NaN}', NotJson, "line 2, column 2"),
     ("JSON beyond a float", '{"app":\n 1e999}', NotJson, "line 2, column 2"),
@@ -96,7 +99,7 @@ CASES = [
     ("JSON with 65 bits", f'{{"a":\n {2**64}}}', InvalidValue, "line 2: the number has more than 64 bits"),
     ("JSON with -65 bits", f'{{"a":\n {-(2**63) - 1}}}', InvalidValue, "line 2: the number has more than 64 bits"),
     ("JSON of 200 levels", '{"a":\n' + "[" * 200 + "]" * 200 + "}", DocumentTooLarge, "line 2 is 201 levels"),
-    ("JSON of a million levels", '{"a":\n' + "[" * 1_000_000, DocumentTooLarge, "line 2"),
+    ("JSON of a million levels", '{"a":\n' + "[" * 1_000_000, DocumentTooLarge, "line 2 is 1,025 levels"),
     ("JSON with a million values", '{"a": [' + "1," * 1_000_001 + "1]}", DocumentTooLarge, "the number of values"),
     # shapes
     ("no app, no workflow", "a: 1\nb: 2\n", NotADocument, "it has neither `app` nor `workflow` (it has `a`, `b`)"),

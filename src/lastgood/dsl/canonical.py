@@ -129,7 +129,7 @@ def _variable(variable: dict[str, Any]) -> dict[str, Any]:
     kept = {key: item for key, item in variable.items() if key not in _VARIABLE_NOISE}
     if not kept.get("description"):
         kept.pop("description", None)
-    if kept.get("value_type") in {"integer", "float"}:  # as exports call what the API calls a number
+    if kept.get("value_type") in ("integer", "float"):  # as exports call what the API calls a number
         kept["value_type"] = "number"
     return kept
 

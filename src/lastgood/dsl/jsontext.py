@@ -12,11 +12,12 @@ from typing import Any
 import orjson
 
 from lastgood.dsl.limits import Limits, shorten, too_many
-from lastgood.errors import DuplicateKey, InvalidValue, NotJson
+from lastgood.errors import DocumentTooLarge, DuplicateKey, InvalidValue, NotJson
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 _LONG_INTEGER = re.compile(rb"(?<![0-9.eE+-])-?[0-9]{19,}(?![0-9.eE])")
+_ORJSON_DEPTH = 1024  # deeper than this, orjson itself stops
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
@@ -30,20 +31,20 @@ def load_json(text: str, source: str, limits: Limits) -> Any:
 
     Raises `NotJson`, `DuplicateKey`, `InvalidValue` or `DocumentTooLarge`, each naming the line."""
     data = text.encode()
-    bare = _STRING.sub(b"", data)  # the text without its strings: what is left is structure and numbers
-    depth = max(itertools.accumulate(map(_STEPS.__getitem__, bare.translate(None, _NOT_BRACKETS))), default=0)
-    if depth > limits.depth:
-        raise too_many(
-            source, f"the depth of nesting on line {_deep_line(text, limits.depth)}", depth, limits.depth, "levels"
-        )
-    values = bare.count(b",") + bare.count(b"[") + bare.count(b"{") + 1
-    if values > limits.values:
-        raise too_many(source, "the number of values", values, limits.values)
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        reason = error.msg
-        raise NotJson(source=source, line=error.lineno, column=error.colno, reason=reason) from None
+        if "depth" in error.msg:
+            raise _too_deep(source, error.lineno, _ORJSON_DEPTH + 1, limits) from None
+        raise NotJson(source=source, line=error.lineno, column=error.colno, reason=error.msg) from None
+    # From here on `text` is sound JSON: on any other, this pattern would take quadratic time.
+    bare = _STRING.sub(b"", data)
+    depth = max(itertools.accumulate(map(_STEPS.__getitem__, bare.translate(None, _NOT_BRACKETS))), default=0)
+    if depth > limits.depth:
+        raise _too_deep(source, _deep_line(text, limits.depth), depth, limits)
+    values = bare.count(b",") + bare.count(b"[") + bare.count(b"{") + 1
+    if values > limits.values:
+        raise too_many(source, "the number of values", values, limits.values)
     if _LONG_INTEGER.search(bare):
         _refuse_long_integers(text, source)
     try:
@@ -51,6 +52,10 @@ def load_json(text: str, source: str, limits: Limits) -> Any:
     except _Twice:
         _refuse_twice(text, source)
     return value
+
+
+def _too_deep(source: str, line: int, depth: int, limits: Limits) -> DocumentTooLarge:
+    return too_many(source, f"the depth of nesting on line {line}", depth, limits.depth, "levels")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> None:

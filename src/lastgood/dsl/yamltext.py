@@ -47,6 +47,7 @@ _COMMON_INT: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _COMMON_FLOAT: Final = re.compile(r"-?[0-9]{1,300}\.[0-9]{1,300}")
 # Longer numbers are refused unread; no number of a workflow comes near this.
 _MOST_DIGITS: Final = 4_000
+_MOST_DIRECTIVES: Final = 20
 _NO_KEY: Final = object()
 _MERGE: Final = object()
 
@@ -68,6 +69,9 @@ def load_yaml(text: str, source: str, limits: Limits) -> Any:
 
     Raises `NotYaml`, `UnsafeYaml`, `DuplicateKey`, `InvalidValue`, `DocumentTooLarge` or `NotADocument` (no
     document, or several), each naming the line."""
+    if text.count("\n%TAG") > _MOST_DIRECTIVES:  # libyaml compares each with all before it
+        line = text.count("\n", 0, text.index("\n%TAG")) + 2
+        raise UnsafeYaml(source=source, line=line, reason="there are too many %TAG directives")
     try:
         return _Builder(text, source, limits).document()
     except MarkedYAMLError as error:
@@ -276,6 +280,8 @@ def _rare_number(text: str) -> Any:
                 return construct(SafeConstructor(), ScalarNode(tag, text))
             except ValueError:  # `0x_` and the like, on which it stumbles
                 return text
+            except OverflowError:
+                return math.inf
     return text
 
 
