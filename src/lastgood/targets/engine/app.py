@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -28,6 +29,7 @@ type Scope = Mapping[str, Any]
 type Receive = Callable[[], Awaitable[dict[str, Any]]]
 type Send = Callable[[dict[str, Any]], Awaitable[None]]
 
+_log = logging.getLogger(__name__)
 _PING = b"event: ping\n\n"
 _PING_SECONDS = 10.0
 _BODY_SECONDS = 60.0
@@ -142,6 +144,9 @@ class App:
             answer = await self._answer(request)
         except Refusal as refusal:
             answer = Answer(refusal.body, refusal.status, refusal.headers)
+        except Exception:
+            _log.exception("%s %s", request.method, request.path)
+            answer = Answer({"message": "Internal Server Error", "code": "unknown", "status": 500}, 500)
         if answer.ticket is not None and answer.ticket.events is not None:
             await self._stream(answer.ticket.run, answer.ticket.events, receive, send)
         else:

@@ -34,7 +34,7 @@ from graphon.model_runtime.entities.model_entities import (
 )
 
 from lastgood.targets.engine.cancel import Cancel
-from lastgood.targets.engine.network import Policy, anywhere, client
+from lastgood.targets.engine.network import anywhere, client
 
 # What OpenAI's API knows; a provider's own parameters would make other endpoints refuse the request.
 _PARAMETERS = (
@@ -63,12 +63,12 @@ class NotTheSchema(ModelFailure):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An OpenAI-compatible endpoint: `base_url` up to ``/v1``; `model` replaces the one that nodes name."""
+    """An OpenAI-compatible endpoint: `base_url` up to ``/v1``; `model` replaces the one that nodes name. The
+    operator set it, so it may be on a private address."""
 
     base_url: str
     api_key: str = ""
     model: str = ""
-    policy: Policy = anywhere
 
 
 @dataclass(slots=True)
@@ -226,7 +226,7 @@ class Model:
         headers = {"Authorization": f"Bearer {self._endpoint.api_key}"} if self._endpoint.api_key else {}
         try:
             with (
-                client(self._endpoint.policy, self._cancel) as http,
+                client(anywhere, self._cancel) as http,
                 http.stream("POST", url, json=body, headers=headers, timeout=_READ_SECONDS) as answer,
             ):
                 if answer.status_code != 200:

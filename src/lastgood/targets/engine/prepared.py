@@ -226,14 +226,18 @@ def _label(node: Mapping[str, Any]) -> str:
 def _graph(document: Document) -> dict[str, Any]:
     """The nodes that a run can reach and the edges between them, as graphon takes them. Notes and what hangs in
     the air are left out: they never run, so they cannot stand in the way."""
-    listed = [node for node in document.nodes if node_type(node) and not is_note(node)]
-    nodes = {str(node["id"]): node for node in listed}
+    listed = [_node(node) for node in document.nodes if node_type(node) and not is_note(node)]
+    nodes = {node["id"]: node for node in listed}
     if len(nodes) < len(listed):
         raise ValueError("two nodes have the same id")
+    if any("parentId" in node for node in listed):
+        # The canvas knows who is inside what; a node that was copied out of a loop keeps the loop's id in its data.
+        for node in listed:
+            node["data"]["container_id"] = node.get("parentId", "")
     edges = [edge for edge in document.edges if str(edge["source"]) in nodes and str(edge["target"]) in nodes]
     reached = _reached(nodes, edges)
     return {
-        "nodes": [_node(node) for node_id, node in nodes.items() if node_id in reached],
+        "nodes": [node for node_id, node in nodes.items() if node_id in reached],
         "edges": [
             {
                 "id": f"edge-{number}",
@@ -253,7 +257,10 @@ def _reached(nodes: Mapping[str, Any], edges: Iterable[Mapping[str, Any]]) -> se
         onward[str(edge["source"])].add(str(edge["target"]))
     for node_id, node in nodes.items():
         data = node["data"]
-        for owner in (node.get("parentId"), data.get("iteration_id"), data.get("loop_id")):
+        owners = (
+            (data["container_id"],) if "container_id" in data else (data.get("iteration_id"), data.get("loop_id"))
+        )
+        for owner in owners:
             if owner in nodes:
                 onward[owner].add(node_id)
     waiting = [n for n, node in nodes.items() if node["data"]["type"] == "start" or _is_trigger(node)]
@@ -278,7 +285,7 @@ def _node(node: Mapping[str, Any]) -> dict[str, Any]:
     if data["type"] == "assigner" and "items" in data:
         data["version"] = "2"
     kept = {"id": str(node["id"]), "type": node.get("type") or "custom", "data": data}
-    return kept | ({"parentId": node["parentId"]} if node.get("parentId") else {})
+    return kept | ({"parentId": str(node["parentId"])} if node.get("parentId") else {})
 
 
 def _workers(graph: Mapping[str, Any]) -> int:

@@ -20,7 +20,7 @@ from lastgood.targets.engine.events import Ids, Outcome
 from lastgood.targets.engine.files import UnusableFile, file_of, with_files
 from lastgood.targets.engine.memory import Memory
 from lastgood.targets.engine.model import Endpoint
-from lastgood.targets.engine.network import Policy, anywhere, public_only
+from lastgood.targets.engine.network import anywhere, public_only
 from lastgood.targets.engine.nodes import Tools
 from lastgood.targets.engine.prepared import Prepared, Shelf
 from lastgood.targets.engine.records import Conversation, Records
@@ -70,7 +70,8 @@ class Ask:
 
 
 class Service:
-    """Runs the versions of `source`. Belongs to one event loop; `token` opens every version by its id."""
+    """Runs the versions of `source`. Belongs to one event loop; `token` opens every version by its id; `web` makes
+    the HTTP client of a run's nodes, where it shall be another than the settings say."""
 
     def __init__(
         self,
@@ -79,15 +80,16 @@ class Service:
         settings: Settings,
         *,
         token: str = "",
-        policy: Policy | None = None,
+        web: Callable[[Cancel], Web] | None = None,
     ) -> None:
         self._source = source
         self._shelf = Shelf(source)
         self.records = records
         self.settings = settings
         self._token = token
-        self._policy = policy or (anywhere if settings.http_allow_private else public_only)
-        self._endpoint = Endpoint(settings.llm_base_url, settings.llm_api_key, settings.llm_model, policy or anywhere)
+        policy = anywhere if settings.http_allow_private else public_only
+        self._web = web or (lambda cancel: Web(policy, cancel))
+        self._endpoint = Endpoint(settings.llm_base_url, settings.llm_api_key, settings.llm_model)
         self._sandbox = Sandbox(cpu=settings.code_timeout, memory=settings.code_memory)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="run")
         self._lookups = ThreadPoolExecutor(4, thread_name_prefix="lookup")
@@ -259,7 +261,7 @@ class Service:
             )
 
     def _tools(self, cancel: Cancel, memory: Memory | None) -> Tools:
-        return Tools(self._sandbox, Web(self._policy, cancel), self._endpoint, cancel, memory)
+        return Tools(self._sandbox, self._web(cancel), self._endpoint, cancel, memory)
 
     async def _conversation(self, prepared: Prepared, ask: Ask) -> Conversation:
         if not ask.conversation:

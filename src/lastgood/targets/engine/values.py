@@ -81,7 +81,8 @@ def _unwrapped(value: Any) -> Any:
 
 _UNWRAP: Mapping[type, Callable[[Any], Any]] = {
     Segment: lambda value: value.value,
-    File: lambda value: dict(value.to_dict()),
+    # Not `to_dict`: that asks the file runtime for the URL, which only the threads of a run have.
+    File: lambda value: {**value.model_dump(mode="json"), "related_id": value.related_id, "url": value.remote_url},
     BaseModel: lambda value: value.model_dump(mode="python"),
     Enum: lambda value: value.value,
     datetime: lambda value: int(value.timestamp()),
