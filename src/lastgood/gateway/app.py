@@ -15,7 +15,7 @@ from lastgood.gateway.forward import Forwarder, Request
 from lastgood.gateway.head import Head, read_head, upstream_target
 from lastgood.gateway.pin import Refused
 from lastgood.gateway.router import Router
-from lastgood.gateway.upstream import Pool, base_url
+from lastgood.gateway.upstream import Pool, pool_of
 from lastgood.history.routes import Route
 from lastgood.settings import Settings
 
@@ -39,7 +39,7 @@ class Gateway:
         self._router = router
         self._parameters = parameters
         self._settings = settings
-        self._engine = tuple(base_url(url) for url in engine)
+        self._engine = engine
         self._answers: OrderedDict[str, bytes] = OrderedDict()
         self._pools: dict[tuple[str, tuple[str, ...]], Pool] = {}
         self._forwarder: Forwarder
@@ -71,7 +71,7 @@ class Gateway:
                 self._forwarder = Forwarder(self._settings)
                 await send({"type": "lifespan.startup.complete"})
             else:
-                await self._forwarder.close()
+                self._forwarder.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
@@ -116,8 +116,8 @@ class Gateway:
         pool = self._pools.get((route.target, route.upstreams))
         if pool is None:
             embedded = route.target == ENGINE and not route.upstreams
-            bases = self._engine if embedded else tuple(base_url(url) for url in route.upstreams)
-            pool = self._pools[route.target, route.upstreams] = Pool(route.target, bases)
+            pool = pool_of(route.target, self._engine if embedded else route.upstreams)
+            self._pools[route.target, route.upstreams] = pool
         return pool
 
     async def _parameters_of(self, version: str) -> Answer:

@@ -5,14 +5,13 @@ import logging
 import re
 from urllib.parse import quote
 
-import aiohttp
-
 from lastgood.errors import InvalidRequest, LastgoodError, ShuttingDown
 from lastgood.gateway.answers import Headers
 from lastgood.gateway.body import Departure, Message, Receive, Send, Upload, open_upload, read_whole
+from lastgood.gateway.connection import Broken, Connection
 from lastgood.gateway.head import Head, answer_headers
 from lastgood.gateway.pin import is_version, pin_chat
-from lastgood.gateway.upstream import BROKEN, Pool, Upstreams
+from lastgood.gateway.upstream import Outgoing, Pool, Upstreams
 from lastgood.history.routes import Route
 from lastgood.settings import Settings
 
@@ -67,9 +66,9 @@ class Forwarder:
             connect_timeout=settings.connect_timeout, answer_timeout=settings.upstream_timeout
         )
 
-    async def close(self) -> None:
-        """Close every connection to an upstream."""
-        await self._upstreams.close()
+    def close(self) -> None:
+        """Close the connections to the upstreams."""
+        self._upstreams.close()
 
     async def forward(self, request: Request, head: Head, placement: str, target: str, pool: Pool) -> None:
         """Answer `request` from one of `pool`, its version there being `placement`. When that breaks off in the
@@ -127,36 +126,30 @@ class Forwarder:
         self, request: Request, head: Head, target: str, body: bytes | Upload | None, pool: Pool
     ) -> None:
         upload = body if isinstance(body, Upload) else None
-        if upload is not None and head.length is not None:
-            head.fields.append(("Content-Length", str(head.length)))
+        payload = body.parts if isinstance(body, Upload) else body
+        outgoing = Outgoing(request.scope["method"], target, head.fields, payload, head.length)
         try:
-            response = await self._upstreams.send(
-                pool,
-                request.scope["method"],
-                target,
-                head.fields,
-                body.parts if isinstance(body, Upload) else body,
-            )
+            connection = await self._upstreams.send(pool, outgoing)
         except LastgoodError as error:
             if upload is not None and upload.failure is not None:
                 raise upload.failure from None
             log.warning("%s: %s", request.name, error)
             raise
         try:
-            await request.start(response.status, answer_headers(response.raw_headers, response.status))
-            await _relay(request.send, response.content)
-        except BROKEN as error:
+            await request.start(connection.status, answer_headers(connection.headers, connection.status))
+            await _relay(request.send, connection)
+        except Broken as error:
             # Nothing is sent any more: the connection closes before the end of the answer, as the upstream's did.
-            log.warning("%s: the upstream broke off its answer: %r", request.name, error)
+            log.warning("%s: the upstream broke off its answer: %s", request.name, error)
         finally:
-            response.close()
+            self._upstreams.release(connection)
 
 
-async def _relay(send: Send, content: aiohttp.StreamReader) -> None:
+async def _relay(send: Send, connection: Connection) -> None:
     """Send an answer's body on as it comes."""
     while True:
-        part = await content.readany()
-        if content.at_eof():
+        part = await connection.read()
+        if connection.ended:
             await send({"type": "http.response.body", "body": part})
             return
         await send({"type": "http.response.body", "body": part, "more_body": True})

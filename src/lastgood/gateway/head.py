@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 from urllib.parse import quote
 
 from lastgood.errors import InvalidRequest
+
+Fields = list[tuple[bytes, bytes]]
 
 # Fields that concern one connection only (RFC 9110, 7.6.1), and those that the gateway writes anew.
 _OWN = frozenset(
@@ -44,7 +45,7 @@ class Head:
 
     __slots__ = ("chunked", "fields", "key", "length", "refusal")
 
-    def __init__(self, fields: list[tuple[str, str]], length: int | None, chunked: bool) -> None:
+    def __init__(self, fields: Fields, length: int | None, chunked: bool) -> None:
         self.key: str | None = None
         self.refusal = ""
         self.length = length
@@ -59,24 +60,21 @@ class Head:
     @property
     def content_type(self) -> str:
         """The Content-Type, empty when none or several are given."""
-        given = [value for name, value in self.fields if name == "content-type"]
-        return given[0] if len(given) == 1 else ""
+        given = [value for name, value in self.fields if name == b"content-type"]
+        return given[0].decode("latin-1") if len(given) == 1 else ""
 
 
 def read_head(headers: Iterable[tuple[bytes, bytes]], client: str, scheme: str) -> Head:
     """The head of a request whose `headers` are given with lower-case names; `client` is its address.
 
     Raises `InvalidRequest` for a head that the upstream might read in another way than the gateway."""
-    fields: list[tuple[str, str]] = []
+    fields: Fields = []
     own: dict[bytes, bytes] = {}
     for name, value in headers:
         if name in _OWN:
             own[name] = own[name] + b"," + value if name in own else value
         elif name[:1] != b"x" or not name.replace(b"_", b"-").startswith(b"x-lastgood-"):
-            try:
-                fields.append((_name(name), value.decode()))
-            except UnicodeDecodeError:
-                raise InvalidRequest(where=_name(name), reason="its value is not UTF-8") from None
+            fields.append((name, value))
     chunked = _is_chunked(own)
     head = Head(fields, None if chunked else _length(own), chunked)
     if b"upgrade" in own and head.has_body:
@@ -86,10 +84,10 @@ def read_head(headers: Iterable[tuple[bytes, bytes]], client: str, scheme: str) 
     if b"connection" in own:
         _drop_named(fields, own[b"connection"])
     chain = own.get(b"x-forwarded-for")
-    fields.append(("X-Forwarded-For", f"{chain.decode('latin-1')}, {client}" if chain else client))
-    host = own.get(b"x-forwarded-host") or own.get(b"host", b"")
-    fields.append(("X-Forwarded-Host", host.decode("latin-1")))
-    fields.append(("X-Forwarded-Proto", own.get(b"x-forwarded-proto", b"").decode("latin-1") or scheme))
+    address = client.encode("ascii")
+    fields.append((b"x-forwarded-for", b"%s, %s" % (chain, address) if chain else address))
+    fields.append((b"x-forwarded-host", own.get(b"x-forwarded-host") or own.get(b"host", b"")))
+    fields.append((b"x-forwarded-proto", own.get(b"x-forwarded-proto") or scheme.encode("ascii")))
     return head
 
 
@@ -124,19 +122,18 @@ def _read_key(head: Head, own: dict[bytes, bytes]) -> None:
         head.refusal = "the Authorization header holds no app key"
     else:
         head.key = key.decode("ascii")
-        head.fields.append(("Authorization", f"Bearer {head.key}"))
+        head.fields.append((b"authorization", b"Bearer " + key))
 
 
-@lru_cache(1024)
-def _name(name: bytes) -> str:
-    return name.decode("ascii")
-
-
-def _drop_named(fields: list[tuple[str, str]], connection: bytes) -> None:
+def _drop_named(fields: Fields, connection: bytes) -> None:
     """Take out the fields that a Connection header names: they were meant for this connection alone."""
-    named = {token.strip().lower() for token in connection.decode("latin-1").split(",")} - {"", "close", "keep-alive"}
+    named = _tokens(connection)
     if named:
-        fields[:] = [field for field in fields if field[0].lower() not in named]
+        fields[:] = [field for field in fields if field[0] not in named]
+
+
+def _tokens(connection: bytes) -> set[bytes]:
+    return {token.strip().lower() for token in connection.split(b",")} - {b"", b"close", b"keep-alive"}
 
 
 def upstream_target(raw_path: bytes, path: str, query: bytes) -> str:
@@ -174,25 +171,22 @@ def _check_path(raw_path: bytes, path: str) -> None:
         raise InvalidRequest(where="path", reason=reason)
 
 
-def answer_headers(raw: Iterable[tuple[bytes, bytes]], status: int) -> list[tuple[bytes, bytes]]:
-    """The headers of an upstream's answer that go on to the client."""
-    kept: list[tuple[bytes, bytes]] = []
+def answer_headers(raw: Iterable[tuple[bytes, bytes]], status: int) -> Fields:
+    """The headers of an upstream's answer, `raw` with lower-case names, that go on to the client."""
+    kept: Fields = []
     connection = b""
     chunked = False
     for name, value in raw:
-        lower = name.lower()
-        if lower in _DROPPED_FROM_ANSWERS:
-            if lower == b"connection":
+        if name in _DROPPED_FROM_ANSWERS:
+            if name == b"connection":
                 connection += b"," + value
-            elif lower == b"transfer-encoding":
+            elif name == b"transfer-encoding":
                 chunked = True
-        elif not lower.startswith(b"x-lastgood-"):
-            kept.append((lower, value))
+        elif not name.startswith(b"x-lastgood-"):
+            kept.append((name, value))
     # A length beside a coding, or on an answer that has no body, would be taken at its word.
     if chunked or status in {204, 304}:
         kept = [field for field in kept if field[0] != b"content-length"]
     if connection:
-        named = {token.strip().lower() for token in connection.split(b",")} - {b"close", b"keep-alive", b""}
-        if named:
-            kept = [field for field in kept if field[0] not in named]
+        _drop_named(kept, connection)
     return kept
