@@ -8,7 +8,8 @@ import json
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, bindparam, delete, func, insert, literal_column, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, insert, literal_column, select, update
+from sqlalchemy.exc import DBAPIError
 
 import lastgood
 from lastgood.db import tables
@@ -16,18 +17,21 @@ from lastgood.db.store import Store, row_dict
 from lastgood.db.tx import Tx
 from lastgood.ids import random_id
 
+_FORGET_MS = 3_600_000
 _P = tables.process
 _NOW_PG: ColumnElement[int] = literal_column("(extract(epoch from clock_timestamp()) * 1000)::bigint")
-_GATEWAYS = select(_P.c.id, _P.c.address, _P.c.on_store_loss, _P.c.applied, _P.c.lease_until_ms).where(
-    _P.c.role == "gateway", _P.c.lease_until_ms > bindparam("since")
+# Rows of long ago belong to workers that died; those that serve on without the store come back within the hour.
+_BEHIND = select(_P.c.id, _P.c.on_store_loss, _P.c.lease_until_ms, _NOW_PG.label("now")).where(
+    _P.c.role == "gateway", _P.c.applied < bindparam("revision"), _P.c.lease_until_ms > _NOW_PG - _FORGET_MS
 )
 _POLL_SECONDS = 0.001
-_FORGET_MS = 3_600_000
+EVERY_WORKER = "every worker"
 
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """How a move reached the gateway workers: milliseconds waited, and the workers (ids) that may not know."""
+    """How a move reached the gateway workers: milliseconds waited, and the workers (ids) that may not know of it, or
+    `EVERY_WORKER` where the store could not be asked."""
 
     waited_ms: float
     unconfirmed: tuple[str, ...] = ()
@@ -97,18 +101,25 @@ def listing(tx: Tx) -> list[dict[str, object]]:
 
 
 def confirm(store: Store, revision: int) -> Confirmation:
-    """Wait until no gateway worker can serve an older revision than `revision`, at most until the last lease that
-    runs now has ended. On SQLite that is at once: every request reads the truth."""
+    """Wait until no gateway worker can serve an older revision than `revision`, at most until the leases that run now
+    have ended. On SQLite that is at once: every request reads the truth.
+
+    A lease renewed later is not waited for, nor is a worker that comes later: both are followed by a read, which sees
+    the revision. When the store goes away meanwhile, the workers that had not applied it are unconfirmed."""
     if not store.postgres:
         return Confirmation(0.0)
     began = time.perf_counter()
-    with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        while True:
-            now, *_ = connection.execute(select(func.max(_NOW_PG))).one()
-            behind = [
-                row for row in connection.execute(_GATEWAYS, {"since": now - _FORGET_MS}) if row.applied < revision
-            ]
-            if not any(row.lease_until_ms > now for row in behind):
-                unconfirmed = tuple(row.id for row in behind if row.on_store_loss == "serve")
-                return Confirmation((time.perf_counter() - began) * 1000, unconfirmed)
-            time.sleep(_POLL_SECONDS)
+    unconfirmed: tuple[str, ...] = (EVERY_WORKER,)
+    try:
+        with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            behind = connection.execute(_BEHIND, {"revision": revision}).all()
+            ends = {row.id: row.lease_until_ms for row in behind}
+            while any(row.now < ends[row.id] for row in behind):
+                unconfirmed = tuple(row.id for row in behind)
+                time.sleep(_POLL_SECONDS)
+                found = connection.execute(_BEHIND, {"revision": revision})
+                behind = [row for row in found if row.id in ends]
+            unconfirmed = tuple(row.id for row in behind if row.on_store_loss == "serve")
+    except DBAPIError:
+        pass  # the move is made; what is left to say is who may not know
+    return Confirmation((time.perf_counter() - began) * 1000, unconfirmed)
