@@ -14,7 +14,7 @@ from lastgood.errors import StoreFull
 from lastgood.history import channels, versions
 from support.documents import document
 from support.scene import ALICE, Scene, scene
-from support.stores import clean_settings
+from support.stores import clean_settings, on_sqlite
 
 from .test_store import rows
 
@@ -125,7 +125,7 @@ def test_a_first_start_on_a_full_disk_says_so(disk: Path) -> None:
         open_store(clean_settings(disk / "home"))
 
 
-@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+@on_sqlite
 def test_the_same_without_a_small_disk(store: Store) -> None:
     """SQLite made to believe that there is no room: for where no disk can be mounted."""
     place = scene(store)

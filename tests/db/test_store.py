@@ -23,7 +23,7 @@ from lastgood.errors import (
 from lastgood.settings import Settings
 from support.processes import at_once
 from support.scene import ALICE, Scene, scene
-from support.stores import clean_settings
+from support.stores import clean_settings, on_postgres
 
 
 class Sudden(Exception):
@@ -210,10 +210,8 @@ def test_a_value_that_stays_taken_is_an_error_and_no_endless_loop(store: Store) 
     assert len(tries) <= 3
 
 
+@on_postgres
 def test_text_that_the_database_cannot_hold_is_the_senders_mistake(store: Store) -> None:
-    if not store.postgres:
-        pytest.skip("SQLite holds any text")
-
     def work(tx: Tx) -> None:
         tx.connection.execute(update(tables.workspace).values(name="a\0b"))
 
@@ -232,9 +230,8 @@ def test_a_store_that_is_away_is_named_without_its_password(tmp_path: Path) -> N
     assert "hidden-word" not in str(caught.value) + repr(caught.value.data)
 
 
+@on_postgres
 def test_a_store_that_goes_away_is_named_and_found_again(store: Store) -> None:
-    if not store.postgres:
-        pytest.skip("SQLite is a file")
     store.write(routing.bump)
 
     def cut(tx: Tx) -> None:

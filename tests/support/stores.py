@@ -8,11 +8,16 @@ from itertools import count
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from lastgood.db.store import open_store
 from lastgood.settings import Settings
 
 KINDS = ("sqlite", "postgres")
+
+# For tests of what only one of them does.
+on_sqlite = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+on_postgres = pytest.mark.parametrize("settings", ["postgres"], indirect=True)
 
 
 def clean_settings(home: Path, database: str = "", **more: object) -> Settings:
