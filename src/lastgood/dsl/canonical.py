@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-from collections.abc import Iterable
 from typing import Any, Final
 
 import orjson
@@ -28,6 +27,8 @@ _DATA_NOISE: Final = {
     "trigger-schedule": frozenset({"config"}),
     "trigger-plugin": frozenset({"subscription_id"}),
 }
+# The parts of a graph's meaning whose order means nothing.
+UNORDERED: Final = ("nodes", "edges", "environment_variables", "conversation_variables")
 _VARIABLE_NOISE: Final = frozenset({"id", "selector"})
 _ENVELOPE: Final = frozenset({"app", "kind", "version", "dependencies"})
 # Finds every float that equals an integer and is written without an exponent, and now and then a text like one.
@@ -80,21 +81,30 @@ def semantic_digest(document: Document) -> str:
     The order of nodes, edges and variables means nothing; every other order counts. 1.0 equals 1.
 
     Encrypted dataset ids (Dify's default in exports) stay as they are, and so differ from the API's plain ones."""
-    return hashlib.sha256(_folded(_meaning(document))).hexdigest()
+    parts = meaning(document)
+    if document.has_graph:
+        # Fragments keep an order that does not depend on that of the document.
+        parts |= {part: [orjson.Fragment(item) for item in sorted(map(folded, parts[part]))] for part in UNORDERED}
+    return hashlib.sha256(folded(parts)).hexdigest()
 
 
-def _meaning(document: Document) -> dict[str, Any]:
-    """The parts of `document` that say what it does, in an order of their own where order means nothing."""
+def meaning(document: Document) -> dict[str, Any]:
+    """What `document` does, part by part: all that `semantic_digest` sees and nothing else.
+
+    With a graph: `nodes` (one for each that is no sticky note), `edges`, `environment_variables` (secret values
+    ``""``) and `conversation_variables`, each item beside the one that the document's property of that name has at
+    its place, `features` by name, `rag_pipeline_variables`, and the graph's other keys as `graph`. Without: `mode`
+    and the keys of the envelope. Parts are shared with the document; compare them by what `folded` writes."""
     if not document.has_graph:
         rest = {key: item for key, item in document.data.items() if key not in _ENVELOPE}
         return {"mode": document.mode, **rest}
     return {
         "graph": {key: item for key, item in document.graph.items() if key not in {"nodes", "edges", "viewport"}},
-        "nodes": _unordered(_node(node) for node in document.nodes if not is_note(node)),
-        "edges": _unordered(_edge(edge) for edge in document.edges),
+        "nodes": [_node(node) for node in document.nodes if not is_note(node)],
+        "edges": [_edge(edge) for edge in document.edges],
         "features": {name: feature for name, feature in document.features.items() if not _is_off(feature)},
-        "environment_variables": _unordered(map(_variable, take_secrets(document)[0].environment_variables)),
-        "conversation_variables": _unordered(map(_variable, document.conversation_variables)),
+        "environment_variables": [_variable(item) for item in take_secrets(document)[0].environment_variables],
+        "conversation_variables": [_variable(item) for item in document.conversation_variables],
         "rag_pipeline_variables": document.workflow.get("rag_pipeline_variables") or [],
     }
 
@@ -145,13 +155,9 @@ def _is_off(feature: Any) -> bool:
     return not any(switch.get("enabled") for switch in switches)
 
 
-def _unordered(items: Iterable[dict[str, Any]]) -> list[orjson.Fragment]:
-    """`items` in an order that does not depend on theirs, written."""
-    return [orjson.Fragment(item) for item in sorted(map(_folded, items))]
-
-
-def _folded(value: dict[str, Any]) -> bytes:
-    """The canonical bytes of `value`, floats that equal an integer written as that integer."""
+def folded(value: Any) -> bytes:
+    """The canonical bytes of `value`, floats that equal an integer (below 10^16) written as that integer: what two
+    parts of a `meaning` are compared by."""
     written = canonical(value)
     return canonical(_fold(value)) if _FOLDABLE.search(written) else written
 
