@@ -8,7 +8,17 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lastgood.dsl import Document, canonical, content_digest, parse, semantic_digest, to_json, to_yaml
+from lastgood.dsl import (
+    Document,
+    canonical,
+    content_digest,
+    export,
+    parse,
+    semantic_digest,
+    to_json,
+    to_yaml,
+    yamltext,
+)
 
 from .documents import straight
 
@@ -57,6 +67,15 @@ def test_what_is_written_is_read_again(document: Document) -> None:
     assert to_yaml(parse(text)) == text
 
 
+@pytest.fixture(params=["libyaml", "PyYAML"])
+def any_yaml(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both readers and writers, of which an installation has one."""
+    if request.param == "PyYAML":
+        monkeypatch.setattr(yamltext, "_PARSER", yaml.SafeLoader)
+        monkeypatch.setattr(export, "_DUMPER", export._dumper(yaml.SafeDumper))
+
+
+@pytest.mark.usefixtures("any_yaml")
 @pytest.mark.parametrize("text", TRICKY)
 def test_texts_survive_as_values_and_keys(text: str) -> None:
     document = Document({"app": {"mode": "chat"}, "model_config": {text: [text, {"k": text}]}})

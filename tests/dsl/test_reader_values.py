@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lastgood.dsl import Limits, parse
+from lastgood.dsl import Limits, parse, yamltext
 from lastgood.dsl.yamltext import load_yaml
 from lastgood.errors import InvalidDocument
 
@@ -67,6 +67,29 @@ def test_a_value(text: str, value: Any) -> None:
 )
 def test_a_key_is_the_text_that_json_has_for_it(key: str, text: str) -> None:
     assert load(f"{key}: x\n") == {text: "x"}
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("a: {x: &k [1, yes, '2'], y: *k}\n<<: {z: 1.5}\n", None),
+        ("a: !!python/name:os.system\n", "line 1: the tag !!python/name"),
+        ("a: 1\na: 2\n", "line 2: the key 'a'"),
+        ("a:\n\tb: 1\n", "line 2, column 1"),
+        ("a:\n  b: \x01\n", "line 2, column 6"),
+        ("a: [1\n", "line 2, column 1"),
+        ("[" * 100_000, "line 1 is 101 levels"),
+    ],
+)
+def test_without_libyaml(monkeypatch: pytest.MonkeyPatch, text: str, refused: str | None) -> None:
+    """PyYAML's own parser, where it was built without libyaml."""
+    monkeypatch.setattr(yamltext, "_PARSER", yaml.SafeLoader)
+    if refused is None:
+        assert load(text) == yaml.safe_load(text)
+        return
+    with pytest.raises(InvalidDocument) as caught:
+        load(text)
+    assert refused in str(caught.value)
 
 
 def test_an_alias_is_a_copy() -> None:
