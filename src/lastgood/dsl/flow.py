@@ -1,0 +1,319 @@
+"""Which nodes a run can reach, and whether a value has been produced by the time it is used.
+
+A run takes one handle of a node that branches and every edge of any other node; a node waits until each of its edges
+is taken or ruled out, and runs when one is taken. So a value is certain at a node when no choice of handles leads to
+that node and around the value's definition. That needs no enumeration of runs: a node *commits* to a definition when
+each of its handles leads to a node that commits, and the runs around the definition are those which never enter a
+node that commits."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Literal
+
+from lastgood.dsl.document import mappings
+from lastgood.dsl.graph import TRIGGERS
+from lastgood.dsl.index import (
+    CONTAINERS,
+    FAIL_BRANCH,
+    INNER_STARTS,
+    SOURCE,
+    TIMEOUT,
+    Index,
+    Node,
+    handles,
+    id_of,
+    text,
+)
+from lastgood.dsl.outputs import ERRORS, inner_values
+from lastgood.dsl.references import Reference
+
+type Reason = Literal["", "branch", "failure", "success", "later", "apart", "inside", "itself"]
+# The choices of a run that matter: a node, and the handle by which the run leaves it; for ``""``, the node it begins
+# with.
+type Way = tuple[tuple[str, str], ...]
+# Where a value is produced: a node, and the handles by which a run leaves that node once it is (None: any).
+type _Definition = tuple[str, frozenset[str] | None]
+
+_ENTRIES: Final = TRIGGERS | {"start", "datasource"}
+_ROOT: Final = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Whether a value is there when it is used: ``always``, ``sometimes`` or ``never``.
+
+    The reason for less than always: the run may take another `branch`; the node may end in `failure`, or in
+    `success` where its error is asked for; the value is produced `later`, on a path `apart`, `inside` an iteration
+    or loop that keeps it, or by the node `itself`. `way` is a run that comes without it."""
+
+    certainty: Literal["always", "sometimes", "never"]
+    reason: Reason = ""
+    way: Way = ()
+
+
+_ALWAYS: Final = Arrival("always")
+
+
+class Flow:
+    """The runs that a graph allows. Each iteration or loop is a graph of its own; edges between two of these graphs
+    are no edges. Circles, which no engine runs, are endured."""
+
+    def __init__(self, index: Index) -> None:
+        self.index = index
+        self._committed: dict[tuple[str, tuple[_Definition, ...]], _Around] = {}
+        self._after: dict[_Definition, frozenset[str]] = {}
+
+    @cached_property
+    def reachable(self) -> frozenset[str]:
+        """The nodes that some run gets to."""
+        found: set[str] = set()
+        waiting = list(self._roots(""))
+        while waiting:
+            node_id = waiting.pop()
+            if node_id not in found:
+                found.add(node_id)
+                waiting += [target for targets in self._options[node_id].values() for target in targets]
+                if self.index.nodes[node_id].type in CONTAINERS:
+                    waiting += self._roots(node_id)
+        return frozenset(found)
+
+    def arrival(self, reference: Reference) -> Arrival:
+        """Whether what `reference` names is there when its node runs. Nothing is missing where the reference is
+        unresolved, the value needs no node, or the node never runs."""
+        if reference.value is None or reference.node not in self.reachable:
+            return _ALWAYS
+        return self._arrival(reference)
+
+    def without(self, reader: str, selectors: Iterable[tuple[str, ...]]) -> Way | None:
+        """A run that gets to the node `reader` and produces none of the values that `selectors` (all resolved)
+        name, or None where no run does."""
+        scope = self.index.nodes[reader].parent
+        definitions = []
+        for selector in selectors:
+            producer = self.index.nodes.get(selector[0])
+            if producer is None or self._at(reader, producer, selector[1]).certainty == "always":
+                return None
+            if producer.parent == scope:
+                definitions.append(self._definition(producer, selector[1]))
+        return self._around(scope, definitions).way(reader)
+
+    def past(self, ends: Iterable[str]) -> tuple[str, Way] | None:
+        """A node that nothing follows, and a run that gets there past each of the nodes `ends`; None where there is
+        none. A handle without an edge is not taken for an end."""
+        around = self._around("", [(self._lifted(end, ""), None) for end in ends if end in self.index.nodes], True)
+        leaves = (node.id for node in self.index.children("") if not self._targets(node.id))
+        return next(((leaf, way) for leaf in leaves if (way := around.way(leaf)) is not None), None)
+
+    def _arrival(self, reference: Reference) -> Arrival:
+        reader, producer = self.index.nodes[reference.node], self.index.nodes.get(reference.selector[0])
+        if producer is None:
+            return _ALWAYS
+        if producer.parent == reader.id and reader.type in CONTAINERS:
+            return self._at_end_of_round(reader, producer, reference)
+        return self._at(reader.id, producer, reference.selector[1])
+
+    def _at(self, reader: str, producer: Node, name: str) -> Arrival:
+        """Whether an output of `producer` is there when the node `reader` runs."""
+        # Where the reader, or what it is in, stands among the siblings of the producer.
+        place = self._lifted(reader, producer.parent)
+        if place == producer.id:  # from the inside, or of oneself
+            return _ALWAYS if name in inner_values(producer) else Arrival("never", "itself")
+        if self.index.nodes[place].parent != producer.parent:
+            return Arrival("never", "inside")
+        definition = self._definition(producer, name)
+        if place not in self._following(definition):
+            return Arrival("never", self._why_not(producer, place, name))
+        if name in ERRORS and producer.data.get("error_strategy") == "default-value":
+            return Arrival("sometimes", "success")
+        way = self._around(producer.parent, [definition]).way(place)
+        return _ALWAYS if way is None else Arrival("sometimes", "branch", way)
+
+    def _lifted(self, node_id: str, scope: str) -> str:
+        """The node, or the container around it, that stands in `scope`; the node itself where none does."""
+        place = node_id
+        for parent in self.index.around(node_id):
+            if parent == scope:
+                return place
+            place = parent
+        return node_id
+
+    def _definition(self, producer: Node, name: str) -> _Definition:
+        if not producer.fails_softly:
+            return producer.id, None
+        ways = frozenset({FAIL_BRANCH}) if name in ERRORS else frozenset(handles(producer)) - {FAIL_BRANCH}
+        return producer.id, ways
+
+    def _at_end_of_round(self, container: Node, producer: Node, reference: Reference) -> Arrival:
+        """A container looks at what its nodes have produced when a round ends; a loop also looks before that, and
+        then takes what is missing for not yet true."""
+        if ".output_selector" not in reference.path:
+            looks = container.type == "loop" and ".break_conditions" in reference.path
+            return _ALWAYS if looks else Arrival("never", "inside")
+        around = self._around(container.id, [self._definition(producer, reference.selector[1])])
+        ways = (around.way(node.id) for node in self.index.children(container.id) if around.may_stop_at(node.id))
+        way = next((way for way in ways if way is not None), None)
+        return _ALWAYS if way is None else Arrival("sometimes", "branch", way)
+
+    def _why_not(self, producer: Node, place: str, name: str) -> Reason:
+        if place in self._following((producer.id, None)):
+            return "success" if name in ERRORS else "failure"
+        return "later" if producer.id in self._following((place, None)) else "apart"
+
+    def _following(self, definition: _Definition) -> frozenset[str]:
+        """The nodes that edges lead to from `definition`, its own node not among them."""
+        if definition not in self._after:
+            first, ways = definition
+            found: set[str] = set()
+            waiting = [t for way, ts in self._options[first].items() if ways is None or way in ways for t in ts]
+            while waiting:
+                node_id = waiting.pop()
+                if node_id not in found:
+                    found.add(node_id)
+                    waiting += self._targets(node_id)
+            self._after[definition] = frozenset(found)
+        return self._after[definition]
+
+    def _targets(self, node_id: str) -> list[str]:
+        return [target for targets in self._options[node_id].values() for target in targets]
+
+    @cached_property
+    def _options(self) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+        """Of each node the ways to leave it, one of which a run takes, and where they lead."""
+        options = {}
+        for node in self.index.nodes.values():
+            ways: dict[str, list[str]] = {"": []}
+            if node.fails_softly or handles(node) != (SOURCE,):
+                ways = {handle: [] for handle in handles(node)}
+            for edge in self.index.outgoing[node.id]:
+                if self.index.nodes[edge.target].parent == node.parent:
+                    # A handle that the node does not have is a finding of its own; here it is one more way.
+                    ways.setdefault("" if "" in ways else edge.handle, []).append(edge.target)
+            options[node.id] = {way: tuple(targets) for way, targets in ways.items()}
+        return options
+
+    def _roots(self, scope: str) -> tuple[str, ...]:
+        """Where the graph of a container begins, or the whole (several: one of them starts a run)."""
+        inside = [node for node in self.index.children(scope) if node.id != scope]
+        if not scope:
+            return tuple(node.id for node in inside if node.type in _ENTRIES)
+        start = id_of(self.index.nodes[scope].data.get("start_node_id"))
+        named = [node.id for node in inside if node.id == start]
+        typed = [node.id for node in inside if node.type in INNER_STARTS or node.data.get("isIterationStart")]
+        return tuple(named or typed[:1])
+
+    def _around(self, scope: str, definitions: Iterable[_Definition], dangling: bool = False) -> "_Around":
+        """The runs of a scope that avoid `definitions`. With `dangling`, a handle without an edge is no option."""
+        key = (f"{scope} {dangling}", tuple(sorted(set(definitions), key=str)))
+        if key not in self._committed:
+            options = {node.id: self._options[node.id] for node in self.index.children(scope)}
+            if dangling:
+                options = {
+                    node_id: {way: targets for way, targets in ways.items() if targets} or {"": ()}
+                    for node_id, ways in options.items()
+                }
+            self._committed[key] = _Around(options, self._roots(scope), key[1])
+        return self._committed[key]
+
+
+class _Around:
+    """The runs of one graph that go around some definitions."""
+
+    def __init__(
+        self,
+        options: Mapping[str, Mapping[str, tuple[str, ...]]],
+        roots: tuple[str, ...],
+        definitions: Iterable[_Definition],
+    ) -> None:
+        self._options = {**options, _ROOT: {root: (root,) for root in roots}}
+        self._closed: set[tuple[str, str]] = set()
+        self._towards: set[tuple[str, str]] = set()
+        self._commit(definitions)
+        self._before = self._walk()
+
+    def way(self, node_id: str) -> Way | None:
+        """A run around the definitions to `node_id`, None where there is none."""
+        if node_id not in self._before:
+            return None
+        chosen, at = {}, node_id
+        while at != _ROOT:
+            at, way = self._before[at]
+            chosen[at] = way
+        turns, seen, waiting = [], {_ROOT}, [_ROOT]
+        for at in waiting:
+            ways = self._options[at]
+            way = chosen.get(at) or next((way for way in ways if (at, way) not in self._closed), "")
+            if any((at, other) in self._closed for other in ways) or (
+                (at, way) not in self._towards and any((at, other) in self._towards for other in ways)
+            ):
+                turns.append((at, way))
+            fresh = [target for target in dict.fromkeys(ways.get(way, ())) if target not in seen]
+            seen.update(fresh)
+            waiting += fresh
+        return tuple(turns)
+
+    def may_stop_at(self, node_id: str) -> bool:
+        """Whether a run around the definitions may find nothing behind this node."""
+        open_ways = [ts for way, ts in self._options[node_id].items() if (node_id, way) not in self._closed]
+        return any(not targets for targets in open_ways)
+
+    def _commit(self, definitions: Iterable[_Definition]) -> None:
+        """Close each way of leaving a node that leads to a definition whatever follows, and note those that may."""
+        leading: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for node_id, ways in self._options.items():
+            for way, targets in ways.items():
+                for target in targets:
+                    leading[target].append((node_id, way))
+        left = {node_id: len(ways) for node_id, ways in self._options.items()}
+        committed, nearer = [], []
+        for node_id, producing in definitions:
+            for way in self._options.get(node_id, {}):
+                if producing is None or way in producing:
+                    committed += self._close(node_id, way, left)
+                    nearer.append((node_id, way))
+        while committed:
+            for node_id, way in leading[committed.pop()]:
+                committed += self._close(node_id, way, left)
+        while nearer:
+            found = nearer.pop()
+            if found not in self._towards:
+                self._towards.add(found)
+                nearer += leading[found[0]]
+
+    def _close(self, node_id: str, way: str, left: dict[str, int]) -> list[str]:
+        """Close one way; gives the node when it was the last."""
+        if (node_id, way) in self._closed:
+            return []
+        self._closed.add((node_id, way))
+        left[node_id] -= 1
+        return [] if left[node_id] else [node_id]
+
+    def _walk(self) -> dict[str, tuple[str, str]]:
+        """The nodes that a run around the definitions gets to, each with a step that led there."""
+        before: dict[str, tuple[str, str]] = {}
+        waiting = [_ROOT]
+        for node_id in waiting:
+            for way, targets in self._options.get(node_id, {}).items():
+                if (node_id, way) not in self._closed:
+                    fresh = [target for target in targets if target not in before]
+                    before.update(dict.fromkeys(fresh, (node_id, way)))
+                    waiting += fresh
+        return before
+
+
+def handle_name(node: Node, handle: str) -> str:
+    """How to name a way out of a node to a person: ``IF``, ``ELIF 2``, ``ELSE``, a class, an action."""
+    fixed = {FAIL_BRANCH: "its failure", TIMEOUT: "its timeout"}.get(handle)
+    if fixed:
+        return fixed
+    if node.type == "if-else":
+        cases = [id_of(case.get("case_id")) for case in mappings(node.data.get("cases"))] or ["true"]
+        if handle in cases:
+            return f"ELIF {cases.index(handle) + 1}" if cases.index(handle) else "IF"
+        return "ELSE" if handle == "false" else handle
+    part, key = {"question-classifier": ("classes", "name"), "human-input": ("user_actions", "title")}.get(
+        node.type, ("", "")
+    )
+    names = {id_of(item.get("id")): text(item.get(key)) for item in mappings(node.data.get(part))}
+    return " ".join((names.get(handle) or handle).split())[:40]
