@@ -16,8 +16,8 @@ from lastgood.errors import InvalidId
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 _WORKFLOW = re.compile(r"wf-[a-z0-9]{6,12}")
-_VERSION = re.compile(r"v-(\d{8})-(\d{2,9})")
-_SNAPSHOT = re.compile(r"snap_(\d{8})_v([1-9]\d{0,8})")
+_VERSION = re.compile(r"v-([0-9]{8})-([0-9]{2,9})")
+_SNAPSHOT = re.compile(r"snap_([0-9]{8})_v([1-9][0-9]{0,8})")
 _SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _CHANNEL = _SLUG
 

@@ -161,6 +161,8 @@ evidence = Table(
     Column("kind", String(16), nullable=False),
     Column("verdict", String(16), nullable=False),
     Column("detail", Text, nullable=False),
+    # The workflow's last move when it came (0: none yet): its place among the moves, which no clock can change.
+    Column("after_move", BigInteger, nullable=False),
     Column("actor", Text, nullable=False),
     _time("at"),
 )

@@ -81,15 +81,15 @@ _LOG = _MOVES.where(t.move.c.workflow_pk == bindparam("workflow"), t.move.c.pk <
 _SINCE = _MOVES.where(t.move.c.at >= bindparam("since"))
 _NEWEST = (2**63) - 1
 
-# The stable versions of a workflow as ways back for one channel. Evidence and moves are put in one order by time,
-# because they are counted apart; a clock that jumps can only make a version look unproven, never proven.
+# The stable versions of a workflow as ways back for one channel. The numbers of moves order what happened; times do
+# not, because clocks jump, and a version that a rollback left must not look proven since.
 _PROVEN = (
-    select(func.max(t.evidence.c.at))
+    select(func.coalesce(func.max(t.evidence.c.after_move), 0))
     .where(t.evidence.c.version_pk == t.version.c.pk, t.evidence.c.verdict == "stable")
     .scalar_subquery()
 )
 _LEFT = (
-    select(func.max(t.move.c.at))
+    select(func.coalesce(func.max(t.move.c.pk), 0))
     .where(
         t.move.c.channel_pk == bindparam("channel"),
         t.move.c.from_pk == t.version.c.pk,
@@ -285,11 +285,8 @@ def moves_since(tx: Tx, since: str, *, limit: int = 500) -> list[Move]:
 
 def last_good(tx: Tx, workflow: Workflow, channel: Channel) -> Version | None:
     """The version that a rollback of `channel` goes to when none is named (`states.choose_last_good`)."""
-    rows = tx.connection.execute(_STABLE, {"workflow": workflow.pk, "channel": channel.pk}).all()
-    instants = sorted({time for row in rows for time in (row.proven, row.left) if time})
-    place = {time: number for number, time in enumerate(instants, start=1)}
-    standings = [Standing(r.pk, place.get(r.proven, 0), place.get(r.left, 0), bool(r.served)) for r in rows]
-    chosen = choose_last_good(channel.version_pk, standings)
+    rows = tx.connection.execute(_STABLE, {"workflow": workflow.pk, "channel": channel.pk})
+    chosen = choose_last_good(channel.version_pk, [Standing(*row) for row in rows])
     return versions.by_pk(tx, chosen.order) if chosen else None
 
 

@@ -17,9 +17,9 @@ State = Literal["candidate", "stable", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A stable version as a possible way back for one channel. `order` is its place in history (growing);
-    `proven` and `left` are the growing numbers, in one common order of events, of the evidence that made it stable
-    and of the last rollback that left it (0: none); `served` says whether the channel ever pointed to it."""
+    """A stable version as a possible way back for one channel. `order` is its place in history (growing); `proven` is
+    the number of the last move before the newest evidence for it, `left` that of the last rollback that left it
+    (moves count from 1; 0: none); `served` says whether the channel ever pointed to it."""
 
     order: int
     proven: int

@@ -76,10 +76,15 @@ _ADD_SNAPSHOT = insert(t.snapshot).returning(t.snapshot.c.pk)
 _UNARCHIVE = update(t.snapshot).where(t.snapshot.c.digest == bindparam("of")).values(archived_at=None)
 _ADD = insert(t.version).returning(t.version.c.pk)
 _ADD_SECRET = insert(t.secret)
-_ADD_EVIDENCE = insert(t.evidence)
+_ADD_EVIDENCE = insert(t.evidence).values(
+    after_move=select(func.coalesce(func.max(t.move.c.pk), 0))
+    .where(t.move.c.workflow_pk == bindparam("workflow"))
+    .scalar_subquery()
+)
 _STATE = update(t.version).where(t.version.c.pk == bindparam("version")).values(state=bindparam("to"))
 _NEWEST = (2**63) - 1
 _LONGEST_NOTE = 2000
+_GREATEST = 999_999  # of a number from elsewhere, so that the ones counted on from it stay ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +317,7 @@ def add_evidence(
 ) -> None:
     """Keep a piece of evidence on `version` (`detail`: JSON values, no secrets)."""
     row = {"kind": kind, "verdict": verdict, "detail": json.dumps(detail), "actor": who.name, "at": tx.now}
-    tx.connection.execute(_ADD_EVIDENCE, {"version_pk": version.pk, **row})
+    tx.connection.execute(_ADD_EVIDENCE, {"version_pk": version.pk, "workflow": version.workflow_pk, **row})
 
 
 def evidence_of(tx: Tx, version: Version, limit: int = 20) -> list[dict[str, Any]]:
@@ -351,14 +356,15 @@ def _take_id(tx: Tx, wanted: str | None) -> str:
     if wanted is None:
         day = day_of(parse_time(tx.now))
         return version_id(day, _count(tx, "version", day))
-    _must_be_free(tx, wanted)
     day, number = split_version(wanted)
+    if number > _GREATEST:
+        raise InvalidRequest(where="id", reason=f"the number in {wanted} is above {_GREATEST}, and counting goes on")
+    _must_be_free(tx, wanted)
     _count(tx, "version", day, at_least=number)
     return wanted
 
 
 def _must_be_free(tx: Tx, id: str) -> None:
-    split_version(id)
     row = tx.connection.execute(_FIND, {"workspace": tx.workspace, "id": id}).first()
     if row is not None:
         raise IdTaken(kind="version", value=id, by=f" by a version of {row.slug}")

@@ -216,6 +216,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("verdict", sa.String(length=16), nullable=False),
         sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("after_move", sa.BigInteger(), nullable=False),
         sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("at", sa.String(length=27), nullable=False),
         sa.ForeignKeyConstraint(["version_pk"], ["version.pk"], name=op.f("fk_evidence_version_pk_version")),
