@@ -1,6 +1,7 @@
 """Real documents: all are read as Dify reads them, and few are broken."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 from lastgood.dsl import (
+    Document,
     check,
     check_inputs,
     content_digest,
@@ -39,7 +41,8 @@ def manifest() -> dict[str, dict[str, Any]]:
     return {entry["id"]: entry for entry in map(json.loads, lines)}
 
 
-def read(path: Path) -> Any:
+@cache
+def read(path: Path) -> Document:
     return parse(path.read_bytes(), source=path.name)
 
 

@@ -98,7 +98,7 @@ CASES = [
     ("JSON with a key twice, escaped", '{"a": 1,\n "\\u0061": 2}', DuplicateKey, "line 2: the key 'a'"),
     ("JSON with 65 bits", f'{{"a":\n {2**64}}}', InvalidValue, "line 2: the number has more than 64 bits"),
     ("JSON with -65 bits", f'{{"a":\n {-(2**63) - 1}}}', InvalidValue, "line 2: the number has more than 64 bits"),
-    ("JSON of 200 levels", '{"a":\n' + "[" * 200 + "]" * 200 + "}", DocumentTooLarge, "line 2 is 201 levels"),
+    ("JSON of 200 levels", '{"a":\n' + "[" * 200 + "]" * 200 + "}", DocumentTooLarge, "line 2 is 101 levels"),
     ("JSON of a million levels", '{"a":\n' + "[" * 1_000_000, DocumentTooLarge, "line 2 is 1,025 levels"),
     ("JSON with a million values", '{"a": [' + "1," * 1_000_001 + "1]}", DocumentTooLarge, "the number of values"),
     # shapes

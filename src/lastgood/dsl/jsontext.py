@@ -2,7 +2,6 @@
 
 The hot path is C code throughout; the scanner in Python runs only to say where something is wrong."""
 
-import itertools
 import json
 import re
 from bisect import bisect
@@ -18,7 +17,6 @@ _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 _LONG_INTEGER = re.compile(rb"(?<![0-9.eE+-])-?[0-9]{19,}(?![0-9.eE])")
 _ORJSON_DEPTH = 1024  # deeper than this, orjson itself stops
-_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
@@ -37,14 +35,11 @@ def load_json(text: str, source: str, limits: Limits) -> Any:
         if "depth" in error.msg:
             raise _too_deep(source, error.lineno, _ORJSON_DEPTH + 1, limits) from None
         raise NotJson(source=source, line=error.lineno, column=error.colno, reason=error.msg) from None
-    # From here on `text` is sound JSON: on any other, this pattern would take quadratic time.
+    _check_size(value, text, source, limits)
+    if orjson.dumps(value) == data:
+        return value  # as orjson writes it, which writes no key twice and no number otherwise than it read it
+    # `text` is sound JSON: on any other, this pattern would take quadratic time.
     bare = _STRING.sub(b"", data)
-    depth = max(itertools.accumulate(map(_STEPS.__getitem__, bare.translate(None, _NOT_BRACKETS))), default=0)
-    if depth > limits.depth:
-        raise _too_deep(source, _deep_line(text, limits.depth), depth, limits)
-    values = bare.count(b",") + bare.count(b"[") + bare.count(b"{") + 1
-    if values > limits.values:
-        raise too_many(source, "the number of values", values, limits.values)
     if _LONG_INTEGER.search(bare):
         _refuse_long_integers(text, source)
     try:
@@ -52,6 +47,20 @@ def load_json(text: str, source: str, limits: Limits) -> Any:
     except _Twice:
         _refuse_twice(text, source)
     return value
+
+
+def _check_size(value: Any, text: str, source: str, limits: Limits) -> None:
+    """Raises `DocumentTooLarge` when `value`, read from `text`, is too deep or holds too many values."""
+    level, depth, values = [value] if isinstance(value, dict | list) else [], 0, 1
+    while level:
+        depth += 1
+        if depth > limits.depth:
+            raise _too_deep(source, _deep_line(text, limits.depth), depth, limits)
+        values += sum(map(len, level))
+        if values > limits.values:
+            raise too_many(source, "the number of values", values, limits.values)
+        parts = (part for item in level for part in (item.values() if isinstance(item, dict) else item))
+        level = [part for part in parts if isinstance(part, dict | list)]
 
 
 def _too_deep(source: str, line: int, depth: int, limits: Limits) -> DocumentTooLarge:

@@ -8,7 +8,7 @@ from lastgood.errors import DocumentTooLarge
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What `reader.parse` accepts. `bytes` holds for the file and again for what its aliases expand to; 10 MB is
-    Dify's own limit for an import."""
+    Dify's own limit for an import. `depth` has to stay below 250, where the writing of JSON ends."""
 
     bytes: int = 10 * 2**20
     nodes: int = 10_000
