@@ -40,6 +40,7 @@
     │   └── StillApplying
     ├── ChannelMoved                 412  another move came first
     ├── GenerationRequired           428
+    ├── ServerRefused                     what a server said to the command line
     └── Unavailable                  503
         ├── StoreFull                507
         ├── StoreUnreachable
@@ -284,6 +285,10 @@ class GenerationRequired(LastgoodError):
     """A move needs the generation that you expect: read the channel and send its ETag as `If-Match`."""
 
     status = 428
+
+
+class ServerRefused(LastgoodError):
+    """{detail}"""
 
 
 class Unavailable(LastgoodError):

@@ -1,0 +1,68 @@
+"""Commands for the machine that Lastgood runs on: the admin token, completion in the shell."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from lastgood.cli import output
+from lastgood.cli.commands import add, group
+
+token = group("The admin token of the API.", no_args_is_help=True)
+
+
+def reset() -> None:
+    """Make a new admin token in place of the old one. On the server's machine only.
+
+    It works on the store itself and asks no server, because who needs it has no token to show.
+
+    \b
+    Examples:
+      lastgood token reset
+      LASTGOOD_TOKEN=$(lastgood token reset)
+    """
+    from lastgood.access import tokens
+    from lastgood.cli.client import actor
+    from lastgood.db.audit import Principal
+    from lastgood.db.store import open_store
+    from lastgood.settings import load
+
+    settings = load()
+    store = open_store(settings)
+    try:
+        value = store.write(lambda tx: tokens.reset_admin(tx, Principal(actor(), kind="local")))
+    finally:
+        store.close()
+    output.write(value)
+    output.warn(f"lastgood: the admin token of {settings.home} is new; the old one is refused from now on.")
+
+
+def completion(
+    shell: Annotated[
+        Literal["bash", "zsh", "fish"] | None,
+        typer.Argument(metavar="SHELL", help="bash, zsh or fish; else yours."),
+    ] = None,
+    install: Annotated[bool, typer.Option("--install", help="Put it where the shell finds it.")] = False,
+) -> None:
+    """Print or install the completion of commands and ids in the shell.
+
+    \b
+    Examples:
+      lastgood completion --install
+      source <(lastgood completion bash)
+      lastgood completion fish > ~/.config/fish/completions/lastgood.fish
+    """
+    # Typer's own, which its public options --install-completion and --show-completion call.
+    from typer._completion_shared import get_completion_script
+    from typer._completion_shared import install as put
+
+    chosen = shell or Path(os.environ.get("SHELL", "")).name or "bash"
+    if install:
+        name, path = put(shell=chosen, prog_name="lastgood")
+        output.write(f"{name} completion installed in {path}; it works from the next shell on")
+        return
+    output.write(get_completion_script(prog_name="lastgood", complete_var="_LASTGOOD_COMPLETE", shell=chosen))
+
+
+add(token, {"reset": reset}, "Commands")

@@ -1,0 +1,213 @@
+"""Commands that move a channel, and the log of moves."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from lastgood.cli import output
+from lastgood.cli.client import Client, connect
+from lastgood.cli.parameters import (
+    Channel,
+    Force,
+    Json,
+    Limit,
+    NoVerify,
+    Reason,
+    Version,
+    Wide,
+    Workflow,
+    complete_version,
+    given,
+)
+from lastgood.errors import NothingLive, ServerRefused
+
+LIVE = "live"
+UNVERIFIED = 3  # the exit code of a move that was made, whose version then failed verification
+
+
+def publish(
+    ctx: typer.Context,
+    workflow: Workflow,
+    version: Version,
+    channel: Channel = LIVE,
+    reason: Reason = "",
+    semver: Annotated[str | None, typer.Option("--semver", help="The SemVer of the version, such as 1.4.0.")] = None,
+    force: Force = False,
+    no_verify: NoVerify = False,
+    as_json: Json = False,
+) -> None:
+    """Point a channel to a version, then run the smoke requests on it.
+
+    Somebody else's move in between is not overwritten: the command says who moved it, and changes nothing.
+    Exit code 3: the channel moved, but the version failed verification.
+
+    \b
+    Examples:
+      lastgood publish prod-invoice v-20261123-01
+      lastgood publish prod-invoice v-20261123-02 --semver 1.1.0 -m "two decimals"
+      lastgood publish prod-invoice v-20261123-02 --channel staging
+    """
+    with connect(given(ctx)) as api:
+        before = find_channel(api, workflow, channel)
+        body = {"version": version, "reason": reason, "semver": semver, "force": force, "verify": not no_verify}
+        with output.progress("publishing and verifying"):
+            moved = api.post(
+                "workflows", workflow, "channels", channel, "publish", body=body, expected=before["generation"]
+            )
+    raise typer.Exit(_tell(moved, as_json))
+
+
+def rollback(
+    ctx: typer.Context,
+    workflow: Workflow,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="VERSION", help="Else the last good version.", autocompletion=complete_version),
+    ] = None,
+    reason: Reason = "",
+    force: Force = False,
+    channel: Channel = LIVE,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    no_verify: NoVerify = False,
+    as_json: Json = False,
+) -> None:
+    """Point a channel back: to the last good version, or to one you name.
+
+    In a terminal it says what it will do and asks first, unless --yes is given; without a terminal it never asks.
+    Exit code 3: the channel moved, but the smoke requests fail on the version it points to now.
+
+    \b
+    Examples:
+      lastgood rollback prod-invoice
+      lastgood rollback prod-invoice --to v-20261123-01 --reason "wrong totals" --yes
+      lastgood rollback prod-invoice --to v-20261123-03 --force --reason "the check was wrong"
+    """
+    with connect(given(ctx)) as api:
+        before = find_channel(api, workflow, channel)
+        if before["version"] is None:
+            raise NothingLive(channel=channel, workflow=workflow)
+        if not yes and sys.stdin.isatty() and sys.stderr.isatty():
+            _ask(api, workflow, before, to)
+        with output.progress("rolling back and verifying"):
+            moved = send_rollback(
+                api, workflow, before, {"to": to, "reason": reason, "force": force, "verify": not no_verify}
+            )
+    raise typer.Exit(_tell(moved, as_json))
+
+
+def log(ctx: typer.Context, workflow: Workflow, limit: Limit = 50, wide: Wide = False, as_json: Json = False) -> None:
+    """List every move of every channel of a workflow, newest first.
+
+    \b
+    Examples:
+      lastgood log prod-invoice
+      lastgood log prod-invoice --wide -n 500
+    """
+    with connect(given(ctx)) as api:
+        found = api.items("workflows", workflow, "moves", limit=limit)
+    if output.items(found, as_json, f"No channel of {workflow} has moved yet."):
+        return
+    rows = [
+        (
+            output.moment(one["at"], wide),
+            one["channel"],
+            one["kind"],
+            one["from"] or "-",
+            one["to"],
+            str(one["generation"]),
+            one["actor"],
+            one["reason"],
+        )
+        for one in found
+    ]
+    output.table(("age", "channel", "move", "from", "to", "generation", "by", "reason"), rows)
+
+
+def find_channel(api: Client, workflow: str, channel: str) -> dict[str, Any]:
+    """The channel as it stands; one that is not there yet points to nothing, at generation 0."""
+    try:
+        found: dict[str, Any] = api.get("workflows", workflow, "channels", channel)
+    except ServerRefused as refused:
+        if refused.data["problem"] != "unknown-channel":
+            raise
+        return {"name": channel, "version": None, "generation": 0, "last_good": None}
+    return found
+
+
+def send_rollback(api: Client, workflow: str, before: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+    """Roll the channel back from the state `before` that was read."""
+    answer: dict[str, Any] = api.post(
+        "workflows", workflow, "channels", before["name"], "rollback", body=body, expected=before["generation"]
+    )
+    return answer
+
+
+def warn_of(moved: dict[str, Any]) -> int:
+    """Say on standard error what is not well after a move, and give the exit code."""
+    move, report = moved["move"], moved["verification"] or {"verdict": "none", "checks": []}
+    if moved["unconfirmed"]:
+        workers = ", ".join(moved["unconfirmed"])
+        output.warn(f"lastgood: not confirmed by {workers}, which may still serve the old version for a moment.")
+    found = next((one for one in report["checks"] if one["passed"] is not True), None)
+    if report["verdict"] == "inconclusive":
+        output.warn(f"lastgood: {move['to']} could not be verified: {found and output.flat(found['detail'])}")
+    if report["verdict"] != "failed":
+        return 0
+    failed = next(one for one in report["checks"] if one["passed"] is False)
+    channel = "" if move["channel"] == LIVE else f" --channel {move['channel']}"
+    again = " --to VERSION" if move["kind"] == "rollback" else ""
+    output.warn(
+        f"lastgood: VERIFICATION FAILED. {move['channel']} of {move['workflow']} now serves {move['to']}, and "
+        f"{failed['smoke']} says: {output.flat(failed['detail'])}\n"
+        f"lastgood: go back with: lastgood rollback {move['workflow']}{again}{channel}"
+    )
+    return UNVERIFIED
+
+
+def _tell(moved: dict[str, Any], as_json: bool) -> int:
+    """Print what a move did, and give the exit code."""
+    move = moved["move"]
+    if as_json:
+        output.print_json(moved)
+        return warn_of(moved)
+    path = f"{move['from'] or 'nothing'} → {output.paint(move['to'], 'bold')}"
+    proof = _proof(moved["verification"], move["workflow"])
+    output.write(
+        f"{move['channel']} of {move['workflow']}: {path} (generation {move['generation']}), "
+        f"{moved['took_ms']:.1f} ms; {proof}"
+    )
+    return warn_of(moved)
+
+
+def _proof(report: dict[str, Any] | None, workflow: str) -> str:
+    """What verification made of a moved version, in a few words."""
+    if report is None:
+        return "not verified"
+    number = output.count(len(report["checks"]), "smoke request")
+    passed = sum(1 for one in report["checks"] if one["passed"])
+    return {
+        "passed": f"verified by {number}",
+        "failed": output.paint(f"{passed} of {len(report['checks'])} smoke requests passed", "red"),
+        "inconclusive": "not verified",
+        "none": f"not verified: it has no smoke requests (`lastgood smoke add {workflow} …`)",
+    }[report["verdict"]]
+
+
+def _ask(api: Client, workflow: str, before: dict[str, Any], to: str | None) -> None:
+    """Show what a rollback will do and ask for leave. Raises `typer.Abort`."""
+    good = before["last_good"]
+    if to is None and good is None:
+        return  # the server says it better
+    target = to or good["version"]
+    why = good["evidence"] if to is None else _standing(api, target)
+    output.warn(f"{before['name']} of {workflow}: {before['version']} → {target} (generation {before['generation']})")
+    output.warn(f"  {target}: {output.flat(why)}")
+    typer.confirm("Roll back?", abort=True, err=True)
+
+
+def _standing(api: Client, version: str) -> str:
+    """What is known of a version, in a few words."""
+    found = api.get("versions", version)
+    note = f", “{found['note']}”" if found["note"] else ""
+    return f"{found['proven']}, by {found['author']}, {output.age(found['recorded_at'])} ago{note}"
