@@ -1,0 +1,239 @@
+"""Which items of two lists are the same thing, and which of them moved."""
+
+import re
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from difflib import SequenceMatcher
+from typing import Any, Final
+
+import orjson
+
+from lastgood.dsl.compare.changes import Item
+
+type Pair = tuple[int, int]
+"""The place of an item in the old list, and in the new one."""
+
+# What tells an item of a list from its neighbours, the surest first.
+_KEYS: Final = (
+    *("id", "case_id", "variable", "name", "key", "output_variable_name", "label", "group_name", "tool_name"),
+    *("variable_selector", "role"),
+)
+# Keys that a person would name an item by; the others are for machines.
+_NAMES: Final = ("role", "variable", "name", "key", "output_variable_name", "label", "group_name", "tool_name")
+_MACHINE_KEYS: Final = frozenset({"id", "case_id", "variable_selector", "role"})
+_OPAQUE: Final = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?.*|\d{9,}.*", re.IGNORECASE | re.DOTALL)
+_PLUGIN: Final = re.compile(r"[^:@]+")
+_WORDS: Final = re.compile(r"\w+")
+_ALIKE: Final = 0.5
+_SHOWN: Final = 40
+_TOO_MANY: Final = 1_000_000
+
+
+def pair_items(old: Sequence[Any], new: Sequence[Any]) -> list[Pair]:
+    """The items that stand in both lists, in the order of `old`: mappings by what names them, then equal items, then
+    items much alike. An item is in at most one pair."""
+    pairs = dict(zip(range(len(old)), range(len(new)), strict=False)) if _bytes(old) == _bytes(new) else {}
+    if pairs or not old or not new:
+        return list(pairs.items())
+    old_keys, new_keys = [_keys(old), _keys(new)]
+    for key in _KEYS:
+        _pair_unique(pairs, old_keys.get(key, []), new_keys.get(key, []))
+    _pair_equal(pairs, old, new)
+    _pair_alike(pairs, old, new)
+    return sorted(pairs.items())
+
+
+def moved(pairs: Iterable[Pair]) -> set[Pair]:
+    """The fewest of the `pairs` (in the order of the old list) that must move for all to stand as in the new one."""
+    tails: list[int] = []  # the smallest end of an increasing run of each length
+    ends: list[int] = []  # which pair that is
+    pairs = list(pairs)
+    before: list[int] = []
+    for i, (_, place) in enumerate(pairs):
+        length = bisect_left(tails, place)
+        before.append(ends[length - 1] if length else -1)
+        if length == len(tails):
+            tails.append(place)
+            ends.append(i)
+        else:
+            tails[length], ends[length] = place, i
+    staying = set()
+    at = ends[-1] if ends else -1
+    while at >= 0:
+        staying.add(at)
+        at = before[at]
+    return {pair for i, pair in enumerate(pairs) if i not in staying}
+
+
+def items_of(old: Sequence[Any], new: Sequence[Any], pairs: Iterable[Pair]) -> list[Item]:
+    """A step of a path for every item of both lists: those of `new` in their order, each removed one before the items
+    that came after it."""
+    of_new = {j: i for i, j in pairs}
+    kept = {i for i, _ in pairs}
+    old_names, new_names = _names(old), _names(new)
+    items = [Item(new_names[j], of_new.get(j), j) for j in range(len(new))]
+    places = {item.old: n for n, item in enumerate(items) if item.old is not None}
+    gone: dict[int, list[Item]] = {}
+    at = 0
+    for i in range(len(old)):
+        if i in kept:
+            at = places[i] + 1
+        else:
+            gone.setdefault(at, []).append(Item(old_names[i], i, None))
+    return [item for n in range(len(items) + 1) for item in (*gone.get(n, ()), *items[n : n + 1])]
+
+
+def alike(old: Any, new: Any) -> float:
+    """How much two values have in common, from 0 to 1: the words of their texts."""
+    words, others = words_of(old), words_of(new)
+    return len(words & others) / len(words | others) if words and others else 0.0
+
+
+def words_of(value: Any) -> set[str]:
+    """The words of all texts and numbers in `value`, each with the key it stands under."""
+    found: set[str] = set()
+    waiting: list[tuple[str, Any]] = [("", value)]
+    while waiting:
+        key, item = waiting.pop()
+        if isinstance(item, dict):
+            waiting.extend(item.items())
+        elif isinstance(item, list):
+            waiting.extend((key, part) for part in item)
+        elif isinstance(item, str):
+            found.update(f"{key} {word}" for word in _WORDS.findall(item))
+        elif item is not None:
+            found.add(f"{key} {item}")
+    return found
+
+
+def _bytes(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def _core(item: Any) -> Any:
+    """What carries the names of an item: a form field stands inside a mapping of one key, its type."""
+    if isinstance(item, dict) and len(item) == 1:
+        inner = next(iter(item.values()))
+        return inner if isinstance(inner, dict) else item
+    return item
+
+
+def _keys(items: Sequence[Any]) -> dict[str, list[Hashable]]:
+    """For each of the keys, what every item has under it; None where it has nothing."""
+    cores = [_core(item) for item in items]
+    keys: dict[str, list[Hashable]] = {}
+    for key in _KEYS:
+        values = [_hashable(core.get(key)) if isinstance(core, dict) else None for core in cores]
+        if any(value is not None for value in values):
+            keys[key] = values
+    if "role" in keys:  # several messages have one role: their number among those tells them apart
+        keys["role"] = _numbered(keys["role"])
+    plugins = [_plugin(core) for core in cores]
+    if any(plugins):
+        keys["id"] = list(plugins)
+    return keys
+
+
+def _plugin(core: Any) -> Hashable:
+    """The plugin that an item of an export's `dependencies` names, its version left out."""
+    value = core.get("value") if isinstance(core, dict) and "current_identifier" in core else None
+    identifiers = [v for k, v in value.items() if k.endswith("unique_identifier")] if isinstance(value, dict) else []
+    found = _PLUGIN.match(identifiers[0]) if identifiers and isinstance(identifiers[0], str) else None
+    return found.group() if found else None
+
+
+def _hashable(value: Any) -> Hashable:
+    if value in (None, "", []):
+        return None
+    return value if isinstance(value, str) else _bytes(value)
+
+
+def _numbered(values: list[Hashable]) -> list[Hashable]:
+    seen: Counter[Hashable] = Counter()
+    numbered: list[Hashable] = []
+    for value in values:
+        seen[value] += 1
+        numbered.append(None if value is None else (value, seen[value]))
+    return numbered
+
+
+def _pair_unique(pairs: dict[int, int], old: Sequence[Hashable], new: Sequence[Hashable]) -> None:
+    """Pair what has the same key, where no other of its list has it; what has a pair keeps it."""
+    taken = set(pairs.values())
+    places = {key: j for j, key in enumerate(new) if key is not None}
+    often, often_new = Counter(old), Counter(new)
+    for i, key in enumerate(old):
+        j = places.get(key)
+        if j is not None and i not in pairs and j not in taken and often[key] == often_new[key] == 1:
+            pairs[i] = j
+
+
+def _pair_equal(pairs: dict[int, int], old: Sequence[Any], new: Sequence[Any]) -> None:
+    """Pair equal items, first in their order, then wherever they stand."""
+    taken = set(pairs.values())
+    left = [i for i in range(len(old)) if i not in pairs]
+    right = [j for j in range(len(new)) if j not in taken]
+    ours, theirs = [_bytes(old[i]) for i in left], [_bytes(new[j]) for j in right]
+    if len(ours) * len(theirs) <= _TOO_MANY:
+        for start, other, size in SequenceMatcher(None, ours, theirs, autojunk=False).get_matching_blocks():
+            for n in range(size):
+                pairs[left[start + n]] = right[other + n]
+    taken = set(pairs.values())
+    places: dict[bytes, list[int]] = {}
+    for j, written in zip(reversed(right), reversed(theirs), strict=True):
+        if j not in taken:
+            places.setdefault(written, []).append(j)
+    for i, written in zip(left, ours, strict=True):
+        if i not in pairs and places.get(written):
+            pairs[i] = places[written].pop()
+
+
+def _pair_alike(pairs: dict[int, int], old: Sequence[Any], new: Sequence[Any]) -> None:
+    """Pair, in their order, items that nothing names and that are much alike."""
+    taken = set(pairs.values())
+    left = [i for i in range(len(old)) if i not in pairs and _nameless(old[i])]
+    right = [j for j in range(len(new)) if j not in taken and _nameless(new[j])]
+    if not left or not right or len(left) * len(right) > _TOO_MANY // 100:
+        return
+    theirs = {j: words_of(new[j]) for j in right}
+    for i in left:
+        ours = words_of(old[i])
+        for j in right:
+            common = len(ours & theirs[j])
+            if type(old[i]) is type(new[j]) and common and common >= _ALIKE * len(ours | theirs[j]):
+                pairs[i] = j
+                right = [later for later in right if later > j]
+                break
+
+
+def _nameless(item: Any) -> bool:
+    """Whether an item may be another one and still be the same thing: a text of some length, or a mapping that has
+    no name."""
+    core = _core(item)
+    if isinstance(core, dict):
+        return not any(core.get(key) for key in _KEYS if key not in _MACHINE_KEYS)
+    return isinstance(core, str) and len(core) > 12
+
+
+def _names(items: Sequence[Any]) -> list[str]:
+    """How to name each item to a person."""
+    names = [_name(_core(item)) for item in items]
+    often = Counter(names)
+    return [
+        name if name and often[name] == 1 else f"{name} #{place}".lstrip()
+        for place, name in enumerate(names, start=1)
+    ]
+
+
+def _name(core: Any) -> str:
+    plugin = _plugin(core)
+    if isinstance(plugin, str):
+        return plugin
+    if not isinstance(core, dict):
+        return ""
+    for key in (*_NAMES, "case_id", "id"):
+        value = core.get(key)
+        if isinstance(value, str) and value.strip() and not (key in _MACHINE_KEYS and _OPAQUE.fullmatch(value)):
+            return value.strip()[:_SHOWN]
+    return ""

@@ -1,0 +1,64 @@
+"""What differs between two JSON values, mapping by mapping and item by item."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import orjson
+
+from lastgood.dsl.canonical import folded
+from lastgood.dsl.compare.changes import Change, Path
+from lastgood.dsl.compare.lists import items_of, moved, pair_items
+
+type IsSelector = Callable[[list[Any]], bool]
+"""Whether a list is a selector (``["node", "output"]``), which is one value."""
+
+
+def settled(value: Any) -> Any:
+    """`value` as the semantic digest sees it: a copy in which 3.0 is 3."""
+    return orjson.loads(folded(value))
+
+
+def same(old: Any, new: Any) -> bool:
+    """Whether two settled values are one to the digest: 1, true and "1" are three."""
+    if isinstance(old, dict | list):
+        return type(old) is type(new) and folded(old) == folded(new)
+    return type(old) is type(new) and bool(old == new)
+
+
+def compare_values(old: Any, new: Any, is_selector: IsSelector, path: Path = ()) -> tuple[Change, ...]:
+    """The changes that make `new` of `old`, both settled; none exactly when they are the same. Paths begin with
+    `path`; keys of mappings come in their order in `new`, removed ones last."""
+    return tuple(_changes(old, new, is_selector, path))
+
+
+def _changes(old: Any, new: Any, is_selector: IsSelector, path: Path) -> Iterator[Change]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key, value in new.items():
+            if key not in old:
+                yield Change((*path, key), "added", None, value)
+            else:
+                yield from _changes(old[key], value, is_selector, (*path, key))
+        for key, value in old.items():
+            if key not in new:
+                yield Change((*path, key), "removed", value, None)
+    elif same(old, new):
+        return
+    elif isinstance(old, list) and isinstance(new, list) and not (is_selector(old) or is_selector(new)):
+        yield from _list_changes(old, new, is_selector, path)
+    else:
+        yield Change(path, "changed", old, new)
+
+
+def _list_changes(old: list[Any], new: list[Any], is_selector: IsSelector, path: Path) -> Iterator[Change]:
+    pairs = pair_items(old, new)
+    elsewhere = moved(pairs)
+    for item in items_of(old, new, pairs):
+        here = (*path, item)
+        if item.old is None and item.new is not None:
+            yield Change(here, "added", None, new[item.new])
+        elif item.new is None and item.old is not None:
+            yield Change(here, "removed", old[item.old], None)
+        elif item.old is not None and item.new is not None:
+            if (item.old, item.new) in elsewhere:
+                yield Change(here, "moved")
+            yield from _changes(old[item.old], new[item.new], is_selector, here)
