@@ -46,7 +46,7 @@ def demo(
     with ExitStack() as stack:
         home = Path(tempfile.mkdtemp(prefix="lastgood-demo-"))
         story = Story(console)
-        with console.status("starting the server"):
+        with story.step("starting the server"):
             if not keep:
                 stack.enter_context(_rates(history["rates_url"]))
             server, notice = _start(home)
@@ -64,24 +64,31 @@ def demo(
 
 @dataclass(slots=True)
 class Story:
-    """What happened when, told as it happens and once more at the end."""
+    """What happens, shown while it does, and told at the end as a timeline."""
 
     console: Console
     began: float = field(default_factory=time.perf_counter)
     lines: list[tuple[float, str, str]] = field(default_factory=list)
 
-    def tell(self, what: str, detail: str = "") -> None:
-        """Add a line to the story."""
-        at = time.perf_counter() - self.began
-        self.lines.append((at, what, detail))
-        self.console.print(f"[dim]{at:6.1f} s[/]  [bold]{what}[/]  {detail}", soft_wrap=True)
+    @contextmanager
+    def step(self, doing: str) -> Iterator[None]:
+        """Show that `doing` goes on: a spinner in a terminal, a line elsewhere."""
+        if self.console.is_terminal:
+            with self.console.status(doing):
+                yield
+        else:
+            self.console.print(f"{doing} …", soft_wrap=True)
+            yield
 
-    def timeline(self) -> Table:
-        """All of it as a table."""
-        table = Table("at", "what", "detail", title="Timeline", title_justify="left", box=None, pad_edge=False)
+    def tell(self, what: str, detail: str = "") -> None:
+        """Add a line to the timeline."""
+        self.lines.append((time.perf_counter() - self.began, what, detail))
+
+    def timeline(self) -> None:
+        """Print all of it."""
+        self.console.print("[bold]Timeline[/]")
         for at, what, detail in self.lines:
-            table.add_row(f"{at:.1f} s", what, detail)
-        return table
+            self.console.print(f"[dim]{at:6.1f} s[/]  [bold]{what:15}[/]{detail}", soft_wrap=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,16 +146,17 @@ def _play(console: Console, story: Story, notice: dict[str, Any], history: dict[
     want = history["samples"][history["smoke"]["sample"]]["outputs"]["total"]
 
     ids = {}
-    for version in history["versions"]:
-        name = Path(version["file"]).stem
-        ids[name] = _push(api, version)
-        if name == _BAD:
-            break
+    with story.step("pushing the example history"):
+        for version in history["versions"]:
+            name = Path(version["file"]).stem
+            ids[name] = _push(api, version)
+            if name == _BAD:
+                break
     story.tell("history pushed", f"{len(ids)} versions of {_WORKFLOW}")
     _ask(api, "POST", f"/v1/workflows/{_WORKFLOW}/smokes", json={"inputs": {"text": text}, "expect": [expectation]})
     key = _ask(api, "POST", f"/v1/workflows/{_WORKFLOW}/keys", json={"name": "demo"})["key"]
 
-    with console.status("publishing the good version"):
+    with story.step("publishing the good version"):
         good = _move(api, f"{channel}/publish", 0, version=ids[_GOOD], reason="checked totals, new key")
     story.tell(
         "published", f"{ids[_GOOD]}: smoke request {good['verification']['verdict']}, so it is {_proven(good)}"
@@ -156,15 +164,15 @@ def _play(console: Console, story: Story, notice: dict[str, Any], history: dict[
 
     traffic = Traffic(notice["gateway"], key, text)
     try:
-        with console.status(f"{_CLIENTS} clients send invoices through the gateway"):
+        with story.step(f"{_CLIENTS} clients send invoices through the gateway"):
             _wait_for(traffic, ids[_GOOD], 60)
         story.tell("traffic", f"{len(traffic.served)} invoices, each with total {traffic.served[-1].total}")
 
-        with console.status("publishing a version that breaks"):
+        with story.step("publishing a version that breaks"):
             bad = _move(api, f"{channel}/publish", 1, version=ids[_BAD], reason="VAT gets a node of its own")
         check = bad["verification"]["checks"][0]["detail"]
         story.tell("published", f"[red]{ids[_BAD]}: smoke request failed[/]: {check}")
-        with console.status("it is live, and wrong"):
+        with story.step("it is live, and wrong"):
             _wait_for(traffic, ids[_BAD], 40)
         wrong = [one for one in traffic.served if one.total != want]
         story.tell("wrong answers", f"[red]total {wrong[-1].total} instead of {want}[/], {len(wrong)} times so far")
@@ -173,7 +181,7 @@ def _play(console: Console, story: Story, notice: dict[str, Any], history: dict[
         back = _move(api, f"{channel}/rollback", 2, reason="wrong totals", verify=False)
         acknowledged = time.perf_counter()
         story.tell("rolled back", f"to {back['move']['to']}, {back['move']['why']}")
-        with console.status("watching what is served now"):
+        with story.step("watching what is served now"):
             _wait_for(traffic, ids[_GOOD], 60, since=acknowledged)
     finally:
         traffic.stop()
@@ -183,8 +191,7 @@ def _play(console: Console, story: Story, notice: dict[str, Any], history: dict[
     first = min((o for o in traffic.served if o.began >= commanded and o.total == want), key=lambda o: o.ended)
     story.tell("good again", f"{len(after)} invoices begun after the acknowledgement, each with total {want}")
 
-    console.print()
-    console.print(story.timeline())
+    story.timeline()
     console.print()
     figures = Table(box=None, show_header=False, pad_edge=False, title="Figures", title_justify="left")
     failed = sum(1 for one in traffic.served if one.status != 200)
