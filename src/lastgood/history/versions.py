@@ -67,6 +67,8 @@ _PROOF = (
 _SECRETS = select(t.secret.c.name, t.secret.c.fingerprint, t.secret.c.sealed).where(
     t.secret.c.version_pk == bindparam("version")
 )
+# Pushes to one workflow take turns, else each of two at once would follow the same newest version. (Moves need not wait.)
+_TURN = select(t.workflow.c.pk).where(t.workflow.c.pk == bindparam("workflow")).with_for_update(key_share=True)
 _SHARED = select(t.snapshot.c.pk).where(
     t.snapshot.c.workspace_pk == bindparam("workspace"),
     t.snapshot.c.digest == bindparam("digest"),
@@ -199,6 +201,7 @@ def push(
     `InvalidRequest`."""
     if len(note) > _LONGEST_NOTE:
         raise InvalidRequest(where="note", reason=f"it has {len(note)} characters, and at most {_LONGEST_NOTE} fit")
+    tx.connection.execute(_TURN, {"workflow": workflow.pk})
     bare, given = dsl.take_secrets(document)
     semantic = dsl.semantic_digest(bare)
     digest = content.write_content(tx, bare)
