@@ -77,7 +77,8 @@ def tell(place: Scene, story: str) -> str | None:
     texts = ("one", "two", "three")
     names = {version.id: str(n) for n, version in enumerate(place.versions(*texts), start=1)}
     ids = {number: id for id, number in names.items()}
-    for deed, number in story.split():
+    for step in story.split():
+        deed, number = step[0], step[1]
         version = place.find(ids[number])
         if deed in "pr":
             place.move(version, kind="publish" if deed == "p" else "rollback")
