@@ -235,7 +235,7 @@ def test_a_state_kept_by_hand_has_an_id_and_a_note_of_its_own(place: Scene) -> N
     ],
 )
 def test_facts_that_make_no_sense_are_refused_and_nothing_is_kept(
-    place: Scene, given: dict[str, str], where: str
+    place: Scene, given: dict[str, Any], where: str
 ) -> None:
     with pytest.raises(InvalidRequest, match=where):
         place.push("a", **given)

@@ -67,7 +67,7 @@ _PROOF = (
 _SECRETS = select(t.secret.c.name, t.secret.c.fingerprint, t.secret.c.sealed).where(
     t.secret.c.version_pk == bindparam("version")
 )
-# Pushes to one workflow take turns, else each of two at once would follow the same newest version. (Moves need not wait.)
+# Pushes to one workflow take turns, else two at once would follow the same newest version. Moves need not wait.
 _TURN = select(t.workflow.c.pk).where(t.workflow.c.pk == bindparam("workflow")).with_for_update(key_share=True)
 _SHARED = select(t.snapshot.c.pk).where(
     t.snapshot.c.workspace_pk == bindparam("workspace"),
