@@ -355,3 +355,56 @@ def test_the_version_is_decided_when_the_head_arrives(start: Start) -> None:
             client.sock.sendall(body[3:])
             assert client.answer("POST").one("x-lastgood-version") == "v-20261123-01"
         assert up.seen[0].target == "/v1/workflows/v-20261123-01/run"
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body", "status", "times"),
+    [
+        ("GET", "/v1/info", None, 200, 3),
+        ("DELETE", "/v1/conversations/c1", b"{}", 200, 3),
+        ("POST", "/v1/workflows/run", b"{}", 502, 2),
+        ("POST", "/v1/chat-messages/t/stop", b"{}", 502, 2),
+    ],
+)
+def test_only_what_may_run_twice_is_sent_again_when_a_kept_connection_was_closing(
+    start: Start, method: str, target: str, body: bytes | None, status: int, times: int
+) -> None:
+    """The upstream closes a connection it kept, just as the next request arrives on it."""
+    served: set[int] = set()
+
+    def handle(_: Seen, line: Line) -> None:
+        if id(line) in served:
+            raise OSError
+        served.add(id(line))
+        line.sock.sendall(reply())
+
+    with upstream(handle) as up:
+        worker = start(route(up.url))
+        assert worker.ask("GET", "/v1/first").status == 200
+        assert worker.ask(method, target, [JSON], body).status == status
+        assert len(up.seen) == times
+
+
+def test_an_answer_that_is_cut_off_before_its_head_is_not_asked_for_again(start: Start) -> None:
+    def handle(seen: Seen, line: Line) -> None:
+        if seen.target.endswith("first"):
+            line.sock.sendall(reply())
+        else:
+            line.sock.sendall(b"HTTP/1.1 200 O")
+            raise OSError
+
+    with upstream(handle) as up:
+        worker = start(route(up.url))
+        assert worker.ask("GET", "/v1/first").status == 200
+        assert worker.ask("GET", "/v1/second").status == 502
+        assert len(up.seen) == 2
+
+
+def test_a_connection_idle_for_longer_than_upstreams_keep_it_is_not_used(start: Start) -> None:
+    with upstream() as up:
+        worker = start(route(up.url))
+        assert worker.ask("POST", "/v1/workflows/run", [JSON], b"{}").status == 200
+        assert not up.closed.is_set()
+        assert up.closed.wait(4)  # the gateway closes it by itself
+        assert worker.ask("POST", "/v1/workflows/run", [JSON], b"{}").status == 200
+        assert up.connections == 2

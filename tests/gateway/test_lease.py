@@ -48,6 +48,11 @@ class MemoryStore:
         self.applied = applied
         self.lease_until = self.now + 3.0
 
+    def confirm(self, applied: int) -> None:
+        self._reach()
+        self.on_beat(applied)
+        self.applied = applied
+
     def read(self, since: int) -> RouteChanges:
         self._reach()
         keys = {key: found for at, changes in self.moves if at > since for key, found in changes.keys.items()}

@@ -95,6 +95,19 @@ def test_an_upgrade_without_a_body_is_not_passed_on(start: Start) -> None:
     assert seen.all("upgrade") == seen.all("http2-settings") == []
 
 
+@pytest.mark.parametrize("endless", [b"GET /v1/", b"GET /v1/info HTTP/1.1\r\nX: ", b"GET /v1/info HTTP/1.1\r\n"])
+def test_a_head_without_an_end_is_not_kept(start: Start, endless: bytes) -> None:
+    with upstream() as up, Client(start(route(up.url)).port) as client:
+        client.sock.sendall(endless)
+        sent = 0
+        with contextlib.suppress(OSError):
+            while sent < 64 * 2**20:
+                client.sock.sendall(b"x" * 2**16)
+                sent += 2**16
+        assert sent < 16 * 2**20  # it hung up
+        assert up.seen == []
+
+
 def test_pipelined_requests_are_answered_in_their_order(start: Start) -> None:
     def handle(seen, line):  # type: ignore[no-untyped-def]
         time.sleep(0.1 if seen.target.endswith("0") else 0)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -160,6 +161,7 @@ class Upstream:
     seen: list[Seen] = field(default_factory=list)
     closed: threading.Event = field(default_factory=threading.Event)
     connections: int = 0
+    tls: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
         self.sock = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -180,8 +182,10 @@ class Upstream:
             threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
     def _serve(self, sock: socket.socket) -> None:
-        line = Line(sock)
         with contextlib.suppress(OSError):
+            if self.tls is not None:
+                sock = self.tls.wrap_socket(sock, server_side=True)
+            line = Line(sock)
             while (request := line.message()) is not None:
                 self.seen.append(request)
                 self.handle(request, line)
@@ -198,9 +202,9 @@ class Upstream:
 
 
 @contextlib.contextmanager
-def upstream(handle: Handler | bytes = reply()) -> Iterator[Upstream]:  # noqa: B008
+def upstream(handle: Handler | bytes = reply(), tls: ssl.SSLContext | None = None) -> Iterator[Upstream]:  # noqa: B008
     """A running stand-in that answers every request by `handle`, or always with the same bytes."""
-    running = Upstream(handle if callable(handle) else lambda _, line: line.sock.sendall(handle))
+    running = Upstream(handle if callable(handle) else lambda _, line: line.sock.sendall(handle), tls=tls)
     try:
         yield running
     finally:

@@ -17,6 +17,8 @@ from lastgood.gateway.server import address_of, listen, serve
 from lastgood.history import versions
 from lastgood.settings import Settings, load
 
+_TURN_SECONDS = 0.0002
+
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m lastgood.gateway", description="One gateway worker.")
@@ -34,6 +36,8 @@ def _router(store: Store, settings: Settings, address: str) -> Router:
     lease, on_store_loss = settings.lease_seconds, settings.on_store_loss
     member = StoreMembership(store, address=address, lease_seconds=lease, on_store_loss=on_store_loss)
     router = LeaseRouter(member, store.ring.lookup_key, lease_seconds=lease, on_store_loss=on_store_loss)
+    # The thread that hears of moves must not wait 5 ms (the default) for its turn, several times per move.
+    sys.setswitchinterval(_TURN_SECONDS)
     router.start()
     return router
 
@@ -43,6 +47,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     arguments = _arguments()
+    sys.setswitchinterval(0.0005)
     try:
         settings = load(gateway_host=arguments.host, gateway_port=arguments.port)
         sock = (

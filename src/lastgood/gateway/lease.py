@@ -13,11 +13,13 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import psycopg
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from lastgood.db import process
 from lastgood.db.routing import NOTIFY_CHANNEL
 from lastgood.db.store import Store
+from lastgood.db.tx import Tx, utc_now
 from lastgood.errors import LastgoodError, LiveVersionUnknown
 from lastgood.gateway.router import OnStoreLoss, RouteTable
 from lastgood.history.routes import Route, RouteChanges, read_changes
@@ -27,6 +29,8 @@ log = logging.getLogger(__name__)
 _FIRST_RETRY = 0.1
 _LAST_RETRY = 2.0
 _POLL = 0.5
+_DURABLE = text("SET synchronous_commit = on")
+_FAST = text("SET synchronous_commit = off")
 _LOST = (psycopg.Error, SQLAlchemyError, LastgoodError, OSError)
 
 # Time that a suspended machine sleeps counts too: the lease goes on running in the database.
@@ -42,7 +46,11 @@ class Membership(Protocol):
     """What a worker needs of the store to be told of moves and to be waited for."""
 
     def beat(self, applied: int) -> None:
-        """Hold the lease for its full time from now on, saying that everything up to `applied` is in use."""
+        """Hold the lease for its full time from now on, for certain, saying that everything up to `applied` is in
+        use."""
+
+    def confirm(self, applied: int) -> None:
+        """Say that everything up to `applied` is in use, as fast as may be."""
 
     def read(self, since: int) -> RouteChanges:
         """What changed after revision `since`."""
@@ -153,7 +161,7 @@ class LeaseRouter:
         changes = self._member.read(self.table.revision)
         if changes.revision != self.table.revision:
             self.table.apply(changes)
-            self._member.beat(self.table.revision)
+            self._member.confirm(self.table.revision)
 
 
 class StoreMembership:
@@ -167,16 +175,15 @@ class StoreMembership:
         self._lease = lease_seconds
         self._on_store_loss = on_store_loss
         self._id: str | None = None
+        self._connection: Connection | None = None
 
     def beat(self, applied: int) -> None:
         """Renew the lease, or register where there is no row of ours (any more)."""
-        known = self._id
-        if known is not None and self._store.write(
-            lambda tx: process.heartbeat(tx, known, lease_seconds=self._lease, applied=applied)
-        ):
-            return
-        self._id = self._store.write(
-            lambda tx: process.register(
+        tx = self._tx()
+        # A lease that a crash of the store forgot would be believed here and not there.
+        tx.connection.execute(_DURABLE)
+        if not self._renewed(tx, applied):
+            self._id = process.register(
                 tx,
                 "gateway",
                 address=self._address,
@@ -185,24 +192,49 @@ class StoreMembership:
                 applied=applied,
                 lease_seconds=self._lease,
             )
-        )
+        tx.connection.execute(_FAST)
+
+    def confirm(self, applied: int) -> None:
+        """Say what is applied. A crash of the store may forget that: then movers wait for the lease to end."""
+        if not self._renewed(self._tx(), applied):
+            self.beat(applied)
+
+    def _renewed(self, tx: Tx, applied: int) -> bool:
+        known = self._id
+        return known is not None and process.heartbeat(tx, known, lease_seconds=self._lease, applied=applied)
 
     def read(self, since: int) -> RouteChanges:
-        """What changed after revision `since`."""
-        with self._store.read() as tx:
-            return read_changes(tx.connection, since)
+        """What changed after revision `since`. Routes may be newer than the revision, which is read first: the next
+        reading gives them again."""
+        return read_changes(self._tx().connection, since)
 
     def leave(self) -> None:
         """Strike the row."""
-        known = self._id
-        if known is not None:
-            self._id = None
-            self._store.write(lambda tx: process.leave(tx, known))
+        known, self._id = self._id, None
+        try:
+            if known is not None:
+                process.leave(self._tx(), known)
+        finally:
+            self._drop()
 
     def listen(self) -> Listening:
         """A connection of its own that hears moves. Raises `psycopg.Error`."""
+        self._drop()  # a new try: the other connection may be as dead as this one was
         url = self._store.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
         return _Listening(psycopg.connect(url, autocommit=True, connect_timeout=max(2, math.ceil(self._lease))))
+
+    def _tx(self) -> Tx:
+        """Each statement by itself, on one connection that is kept."""
+        if self._connection is None:
+            self._connection = self._store.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            self._connection.execute(_FAST)
+        return Tx(self._connection, self._store.ring, 0, utc_now())
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()
+            connection.close()
 
 
 class _Listening:
