@@ -1,6 +1,7 @@
 """Commands for the machine that Lastgood runs on: the admin token, completion in the shell."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,7 +10,7 @@ import typer
 from lastgood.cli import output
 from lastgood.cli.commands import add, group
 
-token = group("The admin token of the API.", no_args_is_help=True)
+token = group(help="The admin token of the API.", no_args_is_help=True)
 
 
 def reset() -> None:
@@ -39,9 +40,10 @@ def reset() -> None:
 
 
 def completion(
+    ctx: typer.Context,
     shell: Annotated[
         Literal["bash", "zsh", "fish"] | None,
-        typer.Argument(metavar="SHELL", help="bash, zsh or fish; else yours."),
+        typer.Argument(metavar="SHELL", help="bash, zsh or fish; yours when left out."),
     ] = None,
     install: Annotated[bool, typer.Option("--install", help="Put it where the shell finds it.")] = False,
 ) -> None:
@@ -53,16 +55,10 @@ def completion(
       source <(lastgood completion bash)
       lastgood completion fish > ~/.config/fish/completions/lastgood.fish
     """
-    # Typer's own, which its public options --install-completion and --show-completion call.
-    from typer._completion_shared import get_completion_script
-    from typer._completion_shared import install as put
+    from typer.completion import install_callback, show_callback
 
-    chosen = shell or Path(os.environ.get("SHELL", "")).name or "bash"
-    if install:
-        name, path = put(shell=chosen, prog_name="lastgood")
-        output.write(f"{name} completion installed in {path}; it works from the next shell on")
-        return
-    output.write(get_completion_script(prog_name="lastgood", complete_var="_LASTGOOD_COMPLETE", shell=chosen))
+    act: Callable[..., object] = install_callback if install else show_callback
+    act(ctx, None, shell or Path(os.environ.get("SHELL", "")).name or "bash")
 
 
 add(token, {"reset": reset}, "Commands")

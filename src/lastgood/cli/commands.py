@@ -85,11 +85,10 @@ class Group(TyperGroup):
                 formatter.write_dl(rows)
 
 
-def group(help: str | None = None, **more: Any) -> typer.Typer:
-    """An application or a group of commands."""
-    return typer.Typer(
-        cls=Group, help=help, add_completion=False, rich_markup_mode=None, context_settings=_SETTINGS, **more
-    )
+def group(**more: Any) -> typer.Typer:
+    """An application or a group of commands (`more`: what Typer takes)."""
+    plain = {"add_completion": False, "rich_markup_mode": None, "context_settings": _SETTINGS}
+    return typer.Typer(cls=Group, **{**plain, **more})
 
 
 def add(app: typer.Typer, functions: Mapping[str, Any], panel: str) -> None:

@@ -10,7 +10,7 @@ from lastgood.cli.client import connect
 from lastgood.cli.commands import add, group
 from lastgood.cli.parameters import Channel, Json, Wide, Workflow, given
 
-key = group("App keys: what a client shows to the gateway.", no_args_is_help=True)
+key = group(help="App keys: what a client shows to the gateway.", no_args_is_help=True)
 
 
 def create(
@@ -41,15 +41,22 @@ def create(
     output.warn(f"lastgood: {made['id']} opens {made['channel']} of {workflow}. Keep the key; it is not shown again.")
 
 
-def list_keys(ctx: typer.Context, workflow: Workflow, wide: Wide = False, as_json: Json = False) -> None:
+def list_keys(
+    ctx: typer.Context,
+    workflow: Workflow,
+    every: Annotated[bool, typer.Option("--all", "-a", help="The revoked ones too.")] = False,
+    wide: Wide = False,
+    as_json: Json = False,
+) -> None:
     """List the app keys of a workflow, without the keys themselves.
 
     \b
     Examples:
       lastgood key list prod-invoice
+      lastgood key list prod-invoice --all
     """
     with connect(given(ctx)) as api:
-        found = api.items("workflows", workflow, "keys")
+        found = [one for one in api.items("workflows", workflow, "keys") if every or not one["revoked_at"]]
     if output.items(
         found, as_json, f"{workflow} has no app keys; `lastgood key create {workflow} --name …` makes one."
     ):

@@ -18,7 +18,7 @@ from lastgood.errors import LastgoodError
 PROGRAM = "lastgood"
 _STOPPED = 130  # as a shell reports a program that Ctrl-C ended
 
-app = group()
+app = group(add_completion=True)
 add(
     app,
     {
@@ -103,6 +103,9 @@ def command() -> Group:
     """The whole command line as one command."""
     whole = get_command(app)
     assert isinstance(whole, Group)  # noqa: S101 - `group` says so
+    for option in whole.params:
+        if option.name in ("install_completion", "show_completion"):
+            option.hidden = True  # type: ignore[attr-defined]  # `lastgood completion` says it better
     for late in LATE:
         whole.add_command(late)
     return whole

@@ -20,6 +20,8 @@ _STATES = {
 }
 _CODES = {"green": "32", "cyan": "36", "yellow": "33", "red": "31", "bold": "1", "dim": "2", "": "0"}
 _SIGPIPE_CODE = 141
+_GAP = 2
+_LEAST_FLOWING = 16
 _DIGEST_SHOWN = 12
 _LONGEST_SECONDS = ((60, 1, "s"), (3600, 60, "min"), (48 * 3600, 3600, "h"), (60 * 86400, 86400, "d"))
 
@@ -167,14 +169,20 @@ def progress(what: str) -> Iterator[None]:
 
 
 def _rich_table(headers: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for name in headers:
-        shown.add_column(name, no_wrap=name not in _FLOWING, overflow="fold")
+    shown = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    needed = 0
+    for place, name in enumerate(headers):
+        widest = max(len(name), *(len(row[place].text) for row in rows))
+        least = min(widest, _LEAST_FLOWING) if name in _FLOWING else widest
+        needed += least + _GAP
+        shown.add_column(name, no_wrap=name not in _FLOWING, overflow="fold", min_width=least)
     for row in rows:
         shown.add_row(*(Text(cell.text, style=cell.colour) for cell in row))
-    Console(highlight=False).print(shown)
+    console = Console(highlight=False)
+    # An id that is cut is of no use: on a narrow terminal the lines run over instead.
+    console.width = max(console.width, needed)
+    console.print(shown)

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from lastgood.cli.client import Client, Given, connect
+from lastgood.ids import is_version
 
-_COMPLETION_SECONDS = 3.0
+_COMPLETION_SECONDS = 5.0
 _COMPLETED = 200
 
 
@@ -47,7 +48,7 @@ def complete_version(ctx: typer.Context, incomplete: str) -> list[Any]:
     """Version ids, newest first: of the workflow named on the line, else of all."""
 
     def ask(api: Client) -> list[Any]:
-        named = ctx.params.get("workflow")
+        named = _named(ctx)
         workflows = [named] if named else [one["id"] for one in api.items("workflows", limit=_COMPLETED)]
         found = [one for workflow in workflows for one in api.items("workflows", workflow, "versions", limit=50)]
         return [(one["id"], f"{one['state']} {one['note']}"[:60]) for one in found]
@@ -59,10 +60,16 @@ def complete_channel(ctx: typer.Context, incomplete: str) -> list[Any]:
     """The channels of the workflow named on the line."""
 
     def ask(api: Client) -> list[Any]:
-        found = api.items("workflows", ctx.params["workflow"], "channels")
+        found = api.items("workflows", _named(ctx) or "", "channels")
         return [(one["name"], one["version"] or "points to nothing") for one in found]
 
     return _candidates(ctx, incomplete, ask)
+
+
+def _named(ctx: typer.Context) -> str | None:
+    """The workflow named on the line. Where an option still waits for its value, no argument was assigned yet."""
+    named = ctx.params.get("workflow") or next((one for one in ctx.args if not is_version(one)), None)
+    return str(named) if named else None
 
 
 @contextmanager

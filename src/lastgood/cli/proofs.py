@@ -10,7 +10,7 @@ from lastgood.cli.commands import add, group
 from lastgood.cli.parameters import Inputs, Json, Query, Version, Workflow, given
 from lastgood.cli.values import read_inputs
 
-smoke = group("The smoke requests that prove a version.", no_args_is_help=True)
+smoke = group(help="The smoke requests that prove a version.", no_args_is_help=True)
 
 Expectations = Annotated[
     list[str] | None,

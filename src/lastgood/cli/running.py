@@ -24,6 +24,7 @@ from lastgood.errors import (
 )
 
 _SECONDS = 600.0
+_SUCCEEDED = ("succeeded", "partial-succeeded")  # partial: a node failed, and its fail branch answered
 _KEY_SECONDS = 2.0  # until a worker elsewhere has heard of a new key
 
 
@@ -70,16 +71,17 @@ def run(
             if query:
                 path = "/v1/chat-messages"
                 body |= {"query": query, "conversation_id": conversation}
+            shown = ""
             if stream:
-                outcome = _streamed(call, path, body, as_json)
+                outcome, shown = _streamed(call, path, body, as_json)
             else:
                 with output.progress("running"):
                     outcome = call.post(path, body)
     if as_json and not stream:
         output.print_json(outcome)
     elif not as_json:
-        _show(outcome, channel, shown=stream)
-    if outcome["status"] != "succeeded":
+        _show(outcome, channel, shown)
+    if outcome["status"] not in _SUCCEEDED:
         version = outcome["version"] or "the version"
         raise Unavailable(detail=f"The run on {version} {outcome['status']}: {outcome['error'] or 'no reason given'}")
 
@@ -167,14 +169,14 @@ def _gateway(api: Client, named: str | None) -> Iterator[str]:
         yield children.gateway
 
 
-def _streamed(call: Call, path: str, body: dict[str, Any], as_json: bool) -> dict[str, Any]:
-    """Print the events of a run as they come, and give its outcome."""
+def _streamed(call: Call, path: str, body: dict[str, Any], as_json: bool) -> tuple[dict[str, Any], str]:
+    """Print the events of a run as they come, and give its outcome and the text that was streamed."""
     text: list[str] = []
     last: dict[str, Any] = {}
     with call.stream(path, body) as (answer, events):
         for event in events:
             if as_json:
-                output.write(json.dumps(event, ensure_ascii=False), end="\n")
+                output.write(json.dumps(event))
             kind, data = event.get("event"), event.get("data") or {}
             piece = event.get("answer") if kind in ("message", "agent_message") else None
             piece = data.get("text") if kind == "text_chunk" else piece
@@ -188,7 +190,8 @@ def _streamed(call: Call, path: str, body: dict[str, Any], as_json: bool) -> dic
                 last = {"status": "failed", "error": event.get("message")}
         if text and not as_json:
             output.write("")
-        return _outcome(answer, last, "".join(text) if path == "/v1/chat-messages" else None, last)
+        said = "".join(text)
+        return _outcome(answer, last, said if path == "/v1/chat-messages" else None, last), said
 
 
 def _outcome(answer: httpx.Response, data: dict[str, Any], said: str | None, whole: dict[str, Any]) -> dict[str, Any]:
@@ -206,12 +209,13 @@ def _outcome(answer: httpx.Response, data: dict[str, Any], said: str | None, who
     }
 
 
-def _show(outcome: dict[str, Any], channel: str, *, shown: bool) -> None:
-    if outcome["answer"] is not None:
-        if not shown:
-            output.write(output.printable(outcome["answer"]))
-    else:
-        output.facts({name: _text(value) for name, value in outcome["outputs"].items()})
+def _show(outcome: dict[str, Any], channel: str, shown: str) -> None:
+    """Print what a run returned, save what was streamed already (`shown`), and who answered."""
+    if outcome["answer"] is None:
+        texts = {name: _text(value) for name, value in outcome["outputs"].items()}
+        output.facts({name: text for name, text in texts.items() if text not in shown or not shown})
+    elif not shown:
+        output.write(output.printable(outcome["answer"]))
     took = f" in {outcome['elapsed_ms']:.0f} ms" if outcome["elapsed_ms"] else ""
     version = output.paint(outcome["version"] or "an unknown version", "bold")
     output.write(f"answered by {version} ({channel}, generation {outcome['generation']}){took}")

@@ -26,21 +26,9 @@ def status(ctx: typer.Context, wide: Wide = False, as_json: Json = False) -> Non
     output.write(output.paint(output.flat(verdict), colour))
     if found["workflows"]:
         output.write("")
-        output.table(
-            (
-                "workflow",
-                "channel",
-                "version",
-                "semver",
-                "proven",
-                "generation",
-                "since",
-                "by",
-                "last good",
-                "newest",
-            ),
-            [_row(one, wide) for one in found["workflows"]],
-        )
+        more = ("semver", "generation", "by", "newest") if wide else ()
+        headers = ("workflow", "channel", "version", "proven", "since", "last good", "newer", *more)
+        output.table(headers, [_row(one, wide) for one in found["workflows"]])
     if found["processes"] and wide:
         output.write("")
         output.table(
@@ -136,16 +124,14 @@ def is_it_well(found: dict[str, Any]) -> tuple[str, str]:
 
 
 def _row(one: dict[str, Any], wide: bool) -> list[str | output.Cell]:
-    ahead = f" (+{one['newest_is_ahead']})" if one["newest_is_ahead"] else ""
+    more = [one["semver"] or "-", str(one["generation"]), one["by"] or "-", one["newest"] or "-"] if wide else []
     return [
         one["slug"],
         one["channel"],
         one["version"] or "-",
-        one["semver"] or "-",
         output.state(one["proven"]),
-        str(one["generation"]),
         output.moment(one["since"], wide),
-        one["by"] or "-",
         one["last_good"] or "-",
-        (one["newest"] or "-") + ahead,
+        f"+{one['newest_is_ahead']}" if one["newest_is_ahead"] else "-",
+        *more,
     ]
