@@ -2,11 +2,9 @@
 model and for the services that are called: ``python -m benchmarks.corpus [--shared DIR] [--json FILE]``."""
 
 import argparse
-import asyncio
 import json
 import os
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks import standins
+from benchmarks.local import on_thread
 from benchmarks.shapes import shape_of
 from benchmarks.standins import EchoStandIn, EchoWeb, ModelStandIn, serving
 from lastgood.dsl.document import Document, node_data
@@ -28,11 +26,8 @@ from lastgood.dsl.interface import InputField, inputs, node_types
 from lastgood.dsl.reader import parse
 from lastgood.errors import InvalidDocument
 from lastgood.settings import Settings
-from lastgood.targets.engine.__main__ import open_records
-from lastgood.targets.engine.app import App
 from lastgood.targets.engine.nodes import KINDS
-from lastgood.targets.engine.prepared import unrunnable
-from lastgood.targets.engine.service import Service
+from lastgood.targets.engine.plan import unrunnable
 from lastgood.targets.engine.source import FolderSource
 
 _GOAL = 95
@@ -155,23 +150,8 @@ def engine(folder: Path) -> Iterator[str]:
     model stand-in is set as its endpoint, and every request of a node goes to the echo."""
     with tempfile.TemporaryDirectory() as home, serving(ModelStandIn) as model, serving(EchoStandIn) as echo:
         settings = Settings(home=Path(home), llm_base_url=f"http://{model}/v1", llm_model="stand-in")
-        loop = asyncio.new_event_loop()
-        service = Service(
-            FolderSource(folder), open_records(settings), settings, web=lambda cancel: EchoWeb(cancel, echo)
-        )
-        config = uvicorn.Config(App(service), port=0, log_level="error", lifespan="on", ws="none")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=lambda: loop.run_until_complete(server.serve()), daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        try:
-            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-        finally:
-            asyncio.run_coroutine_threadsafe(service.close(5), loop).result(20)
-            server.should_exit = True
-            thread.join(10)
-            loop.close()
+        with on_thread(FolderSource(folder), settings, web=lambda cancel: EchoWeb(cancel, echo)) as (base_url, _):
+            yield base_url
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 import orjson
 
 from lastgood.dsl.interface import parameters
+from lastgood.errors import LastgoodError
 from lastgood.targets.engine.answers import (
     conversation_body,
     log_body,
@@ -32,8 +33,8 @@ type Send = Callable[[dict[str, Any]], Awaitable[None]]
 _log = logging.getLogger(__name__)
 _PING = b"event: ping\n\n"
 _PING_SECONDS = 10.0
-_BODY_SECONDS = 60.0
 _MAX_LIMIT = 100
+_MAX_OVERDUE = 16  # threads that a process may have lost to runs that would not end before it should be replaced
 _URI_HINT = (
     ". You have requested this URI [/v1/chat-messages] but did you mean /v1/chat-messages or /api/chat-messages or "
     "/v1/chat-messages/<string:task_id>/stop ?"
@@ -43,13 +44,14 @@ _URI_HINT = (
 class Request:
     """One HTTP request: its path, query and headers, and its body once."""
 
-    def __init__(self, scope: Scope, receive: Receive, limit: int) -> None:
+    def __init__(self, scope: Scope, receive: Receive, limit: int, seconds: float) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.query = {key: values[-1] for key, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
         self.headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
         self.receive = receive
         self._limit = limit
+        self._seconds = seconds
 
     async def json(self) -> dict[str, Any]:
         """The body as a JSON object. Raises `Refusal` (400, 408, 413, 415)."""
@@ -60,7 +62,7 @@ class Request:
                 "Did not attempt to load JSON data because the request Content-Type was not 'application/json'.",
             )
         try:
-            async with asyncio.timeout(_BODY_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 data = await self._body()
         except TimeoutError:
             raise Refusal(408, "request_timeout", "The body of the request took too long to arrive.") from None
@@ -101,10 +103,11 @@ class Request:
 
 class App:
     """The ASGI application. Its lifespan starts the service; closing it is the process's, which knows how long it
-    may take."""
+    may take. A body that does not arrive within `body_seconds` is given up."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, *, body_seconds: float = 60.0) -> None:
         self._service = service
+        self._body_seconds = body_seconds
         self._routes: list[tuple[str, re.Pattern[str], Callable[..., Awaitable[Answer]]]] = [
             ("POST", re.compile(r"/v1/workflows/run"), self._run_live),
             ("POST", re.compile(r"/v1/workflows/tasks/([^/]+)/stop"), self._stop_workflow),
@@ -139,11 +142,14 @@ class App:
                 return
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive, self._service.settings.max_body_bytes)
+        request = Request(scope, receive, self._service.settings.max_body_bytes, self._body_seconds)
         try:
             answer = await self._answer(request)
         except Refusal as refusal:
             answer = Answer(refusal.body, refusal.status, refusal.headers)
+        except LastgoodError as error:
+            body = {"code": error.code.replace("-", "_"), "message": str(error), "status": error.status}
+            answer = Answer(body, error.status)
         except Exception:
             _log.exception("%s %s", request.method, request.path)
             answer = Answer({"message": "Internal Server Error", "code": "unknown", "status": 500}, 500)
@@ -171,8 +177,14 @@ class App:
 
     def _health(self) -> "Answer":
         service = self._service
-        body = {"status": "ok", "pid": os.getpid(), "running": service.running, "overdue": service.overdue}
-        return Answer(body)
+        well = service.overdue < _MAX_OVERDUE
+        body = {
+            "status": "ok" if well else "overdue",
+            "pid": os.getpid(),
+            "running": service.running,
+            "overdue": service.overdue,
+        }
+        return Answer(body, 200 if well else 503)
 
     async def _caller(self, request: Request) -> Caller:
         header = request.headers.get("authorization", "")

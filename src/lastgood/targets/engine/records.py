@@ -1,8 +1,10 @@
 """What the engine keeps: runs, conversations with their messages and variables, and requests to stop.
 
 Several engine processes share one store. One thread per process writes, many changes to a transaction; whoever
-must not answer before it is kept waits for that."""
+must not answer before it is kept waits for that. The beginning of a run is written with its end where that comes
+soon, which most do."""
 
+import contextlib
 import json
 import logging
 import queue
@@ -11,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, and_, bindparam, delete, func, insert, select, update
@@ -24,6 +27,7 @@ _KEPT_CONVERSATIONS = 10_000
 _PRUNE_EVERY = 500  # changes
 _STOP_SECONDS = 3600.0
 _BATCH = 256
+_SOON = 0.1
 _TURNS = 100
 
 type _Work = Callable[[Connection], None]
@@ -70,6 +74,8 @@ class Records:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._lock = threading.Lock()
+        self._begun: dict[str, tuple[float, dict[str, Any]]] = {}
         self._queue: queue.SimpleQueue[tuple[_Work | None, threading.Event | None]] = queue.SimpleQueue()
         self._changes = 0
         self._writer = threading.Thread(target=self._write, name="records", daemon=True)
@@ -78,12 +84,13 @@ class Records:
             self._seen_stop = int(connection.execute(_LAST_STOP).scalar_one())
 
     def run_started(self, values: dict[str, Any]) -> None:
-        """Keep a new run (the columns of `run`). Does not wait."""
-        self._queue.put((lambda connection: _execute(connection, _INSERT_RUN, values), None))
+        """Keep a new run (the columns of `run`), within `_SOON` seconds. Does not wait."""
+        with self._lock:
+            self._begun[values["id"]] = (time.monotonic(), values)
 
     def run_finished(self, run_id: str, values: dict[str, Any]) -> None:
         """Keep how the run ended, and wait until it is kept."""
-        self._put(lambda connection: _execute(connection, _UPDATE_RUN, {"run_id": run_id, **values}))
+        self._put(self._ending(run_id, values))
 
     def turn_finished(
         self,
@@ -96,8 +103,10 @@ class Records:
         """Keep a chatflow's run with its message `said`, the conversation's new state `talk` (made if it is new) and
         its variables, all together; wait until they are kept."""
 
+        ending = self._ending(run_id, values)
+
         def work(connection: Connection) -> None:
-            connection.execute(_UPDATE_RUN, {"run_id": run_id, **values})
+            ending(connection)
             changes = {key: talk[key] for key in ("dialogue_count", "updated_at")}
             if connection.execute(_UPDATE_CONVERSATION, {"conversation_id": talk["id"], **changes}).rowcount == 0:
                 connection.execute(_INSERT_CONVERSATION, talk)
@@ -183,7 +192,7 @@ class Records:
     def ask_stop(self, task_id: str, workflow_id: str, user: str) -> None:
         """Tell every engine process to stop the task, if it is `user`'s; waits until they can hear it."""
         values = {"task_id": task_id, "workflow_id": workflow_id, "user": user, "at": time.time()}
-        self._put(lambda connection: _execute(connection, _INSERT_STOP, values))
+        self._put(partial(_execute, _INSERT_STOP, values))
 
     def new_stops(self) -> Sequence[Row[Any]]:
         """The requests to stop since the last call."""
@@ -204,16 +213,32 @@ class Records:
         self._queue.put((work, kept))
         kept.wait(30)
 
+    def _ending(self, run_id: str, values: dict[str, Any]) -> _Work:
+        with self._lock:
+            _, begun = self._begun.pop(run_id, (0.0, None))
+        if begun is not None:
+            return partial(_execute, _INSERT_RUN, begun | values)
+        return partial(_execute, _UPDATE_RUN, {"run_id": run_id, **values})
+
+    def _still_running(self) -> list[_Work]:
+        """The beginnings of runs that did not end soon."""
+        before = time.monotonic() - _SOON
+        with self._lock:
+            late = [run_id for run_id, (at, _) in self._begun.items() if at < before]
+            return [partial(_execute, _INSERT_RUN, self._begun.pop(run_id)[1]) for run_id in late]
+
     def _write(self) -> None:
         going = True
         while going:
-            batch = [self._queue.get()]
+            batch: list[tuple[_Work | None, threading.Event | None]] = []
+            with contextlib.suppress(queue.Empty):
+                batch.append(self._queue.get(timeout=_SOON))
             while len(batch) < _BATCH and not self._queue.empty():
                 batch.append(self._queue.get())
-            works = [work for work, _ in batch if work is not None]
-            going = len(works) == len(batch)
+            asked = [work for work, _ in batch if work is not None]
+            going = len(asked) == len(batch)
             try:
-                self._commit(works)
+                self._commit([*self._still_running(), *asked])
             finally:
                 for _, kept in batch:
                     if kept is not None:
@@ -221,6 +246,8 @@ class Records:
 
     def _commit(self, works: list[_Work]) -> None:
         """All of `works` in one transaction; if one fails, each in its own, so that only the bad one is lost."""
+        if not works:
+            return
         try:
             with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
                 for work in works:
@@ -238,7 +265,7 @@ class Records:
                 _log.error("A run could not be recorded: %s", error)
 
 
-def _execute(connection: Connection, statement: Any, values: dict[str, Any]) -> None:
+def _execute(statement: Any, values: dict[str, Any], connection: Connection) -> None:
     connection.execute(statement, values)
 
 

@@ -29,8 +29,9 @@ from lastgood.targets.engine.cancel import Cancel
 from lastgood.targets.engine.events import Ids, Narrator, Outcome
 from lastgood.targets.engine.memory import Memory
 from lastgood.targets.engine.nodes import Files, Tools
-from lastgood.targets.engine.prepared import Prepared, typed_segment
+from lastgood.targets.engine.prepared import Prepared
 from lastgood.targets.engine.values import plain
+from lastgood.targets.engine.variables import typed
 
 _log = logging.getLogger(__name__)
 _GRACE = 1.5  # seconds a stopped run gets to end by itself before its client is told
@@ -166,10 +167,10 @@ class Run:
             pool.add(("env", name), segment)
         for variable in prepared.conversation:
             stored = self.order.variables
-            known = typed_segment(variable.value_type, stored[variable.name]) if variable.name in stored else None
+            known = typed(variable.value_type, stored[variable.name]) if variable.name in stored else None
             pool.add(("conversation", variable.name), known or variable.segment)
         for name, value in self.order.inputs.items():
-            pool.add((prepared.root, name), value)
+            pool.add((prepared.plan.root, name), value)
         return pool
 
     def _hear(self, event: EngineEvent) -> None:

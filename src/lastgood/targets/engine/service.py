@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lastgood.dsl.interface import check_inputs, fill_inputs, inputs
-from lastgood.errors import LastgoodError
+from lastgood.errors import NoGraph, NotRunnable
 from lastgood.ids import is_version
 from lastgood.settings import Settings
 from lastgood.targets.engine.cancel import Cancel
@@ -35,6 +35,7 @@ _log = logging.getLogger(__name__)
 _THREADS = 32
 _MAX_RUNS = 512  # running and waiting; beyond it a caller hears 429
 _STOP_POLL = 0.2
+_UNREAD = 20_000  # events that wait for a slow reader
 _NAME = 100
 _END_USERS = uuid.UUID("6f1d0e3c-55cb-4c31-8f3d-1f0b5e0f6a11")
 
@@ -158,7 +159,7 @@ class Service:
         wanted = version
         try:
             found = await self.lookup(lambda: self._shelf.get(wanted))
-        except LastgoodError as error:
+        except (NotRunnable, NoGraph) as error:
             raise invalid(str(error)) from None
         if found is None or caller.workflow_id not in {None, found.runnable.workflow_id}:
             raise not_found(f"Workflow not found with id: {version}{hint}")
@@ -214,6 +215,8 @@ class Service:
         told: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
 
         def emit(event: dict[str, Any]) -> None:
+            if told.qsize() > _UNREAD:
+                run.stop("The client reads too slowly.")
             loop.call_soon_threadsafe(told.put_nowait, event)
 
         def settled(outcome: Outcome) -> None:
