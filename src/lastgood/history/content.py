@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import zstandard
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from lastgood import dsl
 from lastgood.db import tables as t
@@ -16,11 +16,10 @@ from lastgood.db.tx import Tx
 from lastgood.errors import DamagedContent
 
 _HOT_LEVEL, _ARCHIVE_LEVEL = 3, 12
-_MOST = 1 << 30  # no document reaches this; a damaged frame header cannot make us allocate more
+_MOST = 2**27  # no document reaches this; a damaged frame header cannot make us allocate more
 
-_KNOWN = select(t.content.c.digest).where(t.content.c.digest == bindparam("digest"))
-_ARCHIVED = select(t.archive.c.digest).where(t.archive.c.digest == bindparam("digest"))
 _WRITE = insert(t.content)
+_MEND = update(t.content).where(t.content.c.digest == bindparam("of")).values(body=bindparam("mended"))
 _READ = (
     select(t.content.c.body)
     .where(t.content.c.digest == bindparam("digest"))
@@ -33,15 +32,17 @@ _DROP_COLD = delete(t.archive).where(t.archive.c.digest == bindparam("digest"))
 
 
 def write_content(tx: Tx, document: dsl.Document) -> str:
-    """Store the content of `document` (secret values already taken out) once, and give its digest."""
+    """Store the content of `document` (secret values already taken out) once, and give its digest. Content that was
+    archived comes back to hand, and content that was damaged is mended."""
     body = dsl.canonical(document.data)
     digest = hashlib.sha256(body).hexdigest()
-    if tx.connection.execute(_KNOWN, {"digest": digest}).first() is None:
-        if tx.connection.execute(_ARCHIVED, {"digest": digest}).first() is not None:
-            restore_content(tx, digest)
-        else:
-            packed = zstandard.compress(body, _HOT_LEVEL)
-            tx.connection.execute(_WRITE, {"digest": digest, "size": len(body), "body": packed})
+    held = tx.connection.execute(_HOT, {"digest": digest}).first()
+    if held is None:
+        tx.connection.execute(_DROP_COLD, {"digest": digest})
+        packed = zstandard.compress(body, _HOT_LEVEL)
+        tx.connection.execute(_WRITE, {"digest": digest, "size": len(body), "body": packed})
+    elif _open(held.body) != body:
+        tx.connection.execute(_MEND, {"of": digest, "mended": zstandard.compress(body, _HOT_LEVEL)})
     return digest
 
 
@@ -75,11 +76,18 @@ def restore_content(tx: Tx, digest: str) -> None:
 
 
 def _unpack(packed: bytes | None, digest: str, snapshot: str) -> bytes:
-    try:
-        body = zstandard.decompress(packed or b"", max_output_size=_MOST)
-    except zstandard.ZstdError:
-        body = b""
+    body = _open(packed or b"")
     found = hashlib.sha256(body).hexdigest()
     if found != digest:
         raise DamagedContent(snapshot=snapshot, found=found[:12] if body else "unreadable", expected=digest[:12])
     return body
+
+
+def _open(packed: bytes) -> bytes:
+    """The uncompressed bytes, none where they cannot be had."""
+    try:
+        if zstandard.frame_content_size(packed) > _MOST:
+            return b""
+        return zstandard.decompress(packed, max_output_size=_MOST)
+    except zstandard.ZstdError:
+        return b""
