@@ -10,11 +10,12 @@ import math
 import threading
 import time
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, cast
 
 import psycopg
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from lastgood.db import process
 from lastgood.db.routing import NOTIFY_CHANNEL
@@ -117,6 +118,9 @@ class LeaseRouter:
         if self._thread.is_alive():
             self._thread.join(_POLL + 1.0)
         self._deadline = -math.inf
+        if self._thread.is_alive():
+            log.warning("the lease ends by itself: the store does not answer")
+            return
         try:
             self._member.leave()
         except _LOST as error:
@@ -170,7 +174,20 @@ class StoreMembership:
     `address` is told to the others; `lease_seconds` and `on_store_loss` as in the settings."""
 
     def __init__(self, store: Store, *, address: str, lease_seconds: float, on_store_loss: OnStoreLoss) -> None:
-        self._store = store
+        self._ring = store.ring
+        # Each statement by itself; and a connection that has died unnoticed is given up as fast as a lease runs.
+        self._engine = create_engine(
+            store.engine.url,
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",
+            connect_args={
+                "connect_timeout": max(2, math.ceil(lease_seconds)),
+                "tcp_user_timeout": int(lease_seconds * 1000),
+                "keepalives_idle": max(1, round(lease_seconds)),
+                "keepalives_interval": 1,
+                "keepalives_count": 3,
+            },
+        )
         self._address = address
         self._lease = lease_seconds
         self._on_store_loss = on_store_loss
@@ -218,17 +235,15 @@ class StoreMembership:
             self._drop()
 
     def listen(self) -> Listening:
-        """A connection of its own that hears moves. Raises `psycopg.Error`."""
+        """A connection of its own that hears moves. Raises `SQLAlchemyError`."""
         self._drop()  # a new try: the other connection may be as dead as this one was
-        url = self._store.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        return _Listening(psycopg.connect(url, autocommit=True, connect_timeout=max(2, math.ceil(self._lease))))
+        return _Listening(self._engine.connect())
 
     def _tx(self) -> Tx:
-        """Each statement by itself, on one connection that is kept."""
         if self._connection is None:
-            self._connection = self._store.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            self._connection = self._engine.connect()
             self._connection.execute(_FAST)
-        return Tx(self._connection, self._store.ring, 0, utc_now())
+        return Tx(self._connection, self._ring, 0, utc_now())
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
@@ -238,14 +253,16 @@ class StoreMembership:
 
 
 class _Listening:
-    def __init__(self, connection: "psycopg.Connection[tuple[object, ...]]") -> None:
+    def __init__(self, connection: Connection) -> None:
+        connection.execute(text(f"LISTEN {NOTIFY_CHANNEL}"))
         self._connection = connection
-        connection.execute(f"LISTEN {NOTIFY_CHANNEL}")
+        self._driver = cast("psycopg.Connection[tuple[object, ...]]", connection.connection.driver_connection)
 
     def wait(self, seconds: float) -> bool:
-        return bool(list(self._connection.notifies(timeout=seconds, stop_after=1)))
+        return bool(list(self._driver.notifies(timeout=seconds, stop_after=1)))
 
     def close(self) -> None:
+        self._connection.invalidate()
         self._connection.close()
 
 
