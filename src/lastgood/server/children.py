@@ -122,6 +122,10 @@ class Children:
         self._watcher = threading.Thread(target=self._watch, name="children", daemon=True)
         self._watcher.start()
 
+    def workers(self, role: str) -> list[int]:
+        """The process ids of the workers of `role`."""
+        return [child.process.pid for child in self._all if child.role == role]
+
     def _watch(self) -> None:
         while not self._over.wait(_WATCH_SECONDS):
             for child in self._all:
