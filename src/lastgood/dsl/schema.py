@@ -25,10 +25,10 @@ def input_schema(document: Document) -> dict[str, Any]:
     if hooks:
         requests = [_request(hook) for hook in hooks]
         return _whole({"anyOf": requests} if len(requests) > 1 else requests[0])
-    forms = _forms(document)
+    said = {text(form.get("variable")): form for form in forms(document)}
     fields = inputs(document)
     required = [field.name for field in fields if field.required]
-    properties = {field.name: _input(field, forms.get(field.name, {})) for field in fields}
+    properties = {field.name: _input(field, said.get(field.name, {})) for field in fields}
     return _whole(_object(properties, required))
 
 
@@ -47,6 +47,15 @@ def output_schema(document: Document) -> dict[str, Any]:
     if len(ends) > 1:
         return _whole({"anyOf": list(ends.values())})
     return _whole(next(iter(ends.values()), _object({}, [])))
+
+
+def forms(document: Document) -> list[dict[str, Any]]:
+    """The fields of the form that callers fill in, as the document has them."""
+    if document.has_graph:
+        starts = (mappings(node.data.get("variables")) for node in Index(document).of_type("start"))
+        return next(starts, [])
+    form = mapping(document.data.get("model_config")).get("user_input_form")
+    return [field for item in mappings(form) for field in item.values() if isinstance(field, dict)]
 
 
 def value_schema(value: Value) -> dict[str, Any]:
@@ -71,17 +80,6 @@ def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
     if properties:
         schema["properties"] = properties
     return {**schema, "required": required} if required else schema
-
-
-def _forms(document: Document) -> dict[str, Mapping[str, Any]]:
-    """The form's fields by name, as the document has them."""
-    if document.has_graph:
-        starts = (mappings(node.data.get("variables")) for node in Index(document).of_type("start"))
-        fields = next(starts, [])
-    else:
-        form = mapping(document.data.get("model_config")).get("user_input_form")
-        fields = [field for item in mappings(form) for field in item.values() if isinstance(field, dict)]
-    return {text(field.get("variable")): field for field in fields}
 
 
 def _input(field: InputField, form: Mapping[str, Any]) -> dict[str, Any]:
