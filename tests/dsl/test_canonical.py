@@ -167,6 +167,9 @@ OTHER: dict[str, Change] = {
     "a feature": lambda d: features(d).update(opening_statement="ho"),
     "a feature switched on": lambda d: features(d).update(speech_to_text={"enabled": True}),
     "file upload switched on the old way": lambda d: features(d).update(file_upload={"image": {"enabled": True}}),
+    "file upload switched on in both ways": lambda d: features(d).update(
+        file_upload={"enabled": False, "image": {"enabled": True}}
+    ),
     "a feature that has no switch": lambda d: features(d).update(new={"level": 5}),
     "a tool's parameters": lambda d: of(d, "t")["tool_parameters"]["q"].update(value="2"),
     "an agent's tools": lambda d: tools(d)[0].update(tool_name="u"),
@@ -224,6 +227,14 @@ def test_an_app_without_a_graph_is_its_configuration() -> None:
 
     assert chat("a", temperature=1) == chat("b", temperature=1.0)
     assert chat("a", temperature=1) != chat("a", temperature=2)
+
+
+def test_a_float_with_an_exponent_stays_one_beside_others() -> None:
+    def digest(**params: float) -> str:
+        return semantic_digest(graph(node("a", "llm", model={"completion_params": params})))
+
+    assert digest(a=1.0, b=1e16) == digest(a=1, b=1e16)
+    assert digest(a=1.0, b=1e16) != digest(a=1, b=10**16)
 
 
 NUMBERS = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)

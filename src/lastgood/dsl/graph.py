@@ -166,9 +166,8 @@ def _cycle_findings(document: Document) -> Iterator[Finding]:
             waiting[target] -= 1
             if not waiting[target]:
                 ready.append(target)
-    # What is left lies on a round or behind one: walking back from anywhere ends on it.
-    left = {target: source for source, after in targets.items() for target in after if waiting[target]}
-    left = {target: source for target, source in left.items() if source in left}
+    # What is left lies on a round or behind one, so walking back from anywhere ends on a round.
+    left = {target: source for source, after in targets.items() for target in after}
     if left:
         walk = [next(iter(left))]
         while walk[-1] not in walk[:-1]:

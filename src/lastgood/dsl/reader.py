@@ -69,11 +69,9 @@ def _text(data: bytes | str, source: str, limits: Limits) -> str:
         if data.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise NotYaml(source=source, line=1, column=1, reason="it is UTF-16; save it as UTF-8")
         try:
-            data = data.decode("utf-8-sig")
+            data = data.decode()
         except UnicodeDecodeError as error:
-            # `start` counts from behind the byte order mark, when there is one.
-            before = error.object[: error.start].decode("utf-8", "replace")
-            raise _unreadable(before, source, "these bytes are not UTF-8") from None
+            raise _unreadable(data[: error.start].decode(), source, "these bytes are not UTF-8") from None
     text = data.removeprefix("\ufeff")
     if "\0" in text:
         raise _unreadable(text[: text.index("\0")], source, "a NUL character")
@@ -82,6 +80,7 @@ def _text(data: bytes | str, source: str, limits: Limits) -> str:
 
 def _unreadable(before: str, source: str, reason: str) -> NotYaml:
     """The refusal of a text at the character after `before`."""
+    before = before.removeprefix("\ufeff")
     return NotYaml(source=source, line=before.count("\n") + 1, column=len(before) - before.rfind("\n"), reason=reason)
 
 
