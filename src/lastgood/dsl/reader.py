@@ -57,22 +57,18 @@ def parse(data: bytes | str, *, source: str = "document", limits: Limits = Limit
 
 
 def _text(data: bytes | str, source: str, limits: Limits) -> str:
-    size = len(data)
-    if size <= limits.bytes and isinstance(data, str):
-        try:
-            size = len(data.encode())
-        except UnicodeEncodeError as error:
-            raise _unreadable(data[: error.start], source, "half of a surrogate pair") from None
-    if size > limits.bytes:
-        raise too_many(source, "the size", size, limits.bytes, "bytes")
-    if isinstance(data, bytes):
-        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise NotYaml(source=source, line=1, column=1, reason="it is UTF-16; save it as UTF-8")
-        try:
-            data = data.decode()
-        except UnicodeDecodeError as error:
-            raise _unreadable(data[: error.start].decode(), source, "these bytes are not UTF-8") from None
-    text = data.removeprefix("\ufeff")
+    try:
+        raw = data.encode() if isinstance(data, str) else data
+    except UnicodeEncodeError as error:
+        raise _unreadable(error.object[: error.start], source, "half of a surrogate pair") from None
+    if len(raw) > limits.bytes:
+        raise too_many(source, "the size", len(raw), limits.bytes, "bytes")
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise NotYaml(source=source, line=1, column=1, reason="it is UTF-16; save it as UTF-8")
+    try:
+        text = raw.decode().removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise _unreadable(raw[: error.start].decode(), source, "these bytes are not UTF-8") from None
     if "\0" in text:
         raise _unreadable(text[: text.index("\0")], source, "a NUL character")
     return text
