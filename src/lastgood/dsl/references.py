@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, Final, Literal
 
 from lastgood.dsl.document import Document, mappings
-from lastgood.dsl.index import Index, Node, mapping, step
+from lastgood.dsl.index import Index, Node, id_of, mapping, step
 from lastgood.dsl.outputs import RESERVED, Outputs, Value, inner_values, outputs, variables
 
 type Problem = Literal["", "empty", "malformed", "unknown-node", "unknown-variable", "unknown-output", "unknown-key"]
@@ -167,9 +167,10 @@ def _inside(value: Value, keys: Iterable[str]) -> tuple[Value | None, Problem]:
 
 def _parts(value: Any) -> tuple[str, ...] | None:
     """`value` as a selector; ``()`` for an empty one, None for what is none."""
-    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+    if not isinstance(value, list) or not all(isinstance(part, str | int) for part in value):
         return None
-    return tuple(value) if any(value) else ()
+    parts = tuple(map(id_of, value))
+    return parts if any(parts) else ()
 
 
 def _with_state(node: Node) -> Iterator[tuple[_Place, bool]]:
@@ -205,8 +206,8 @@ def _places(node: Node) -> Iterator[_Place]:
                 yield step(path, "value"), _parts(value["value"]) or (), "selector"
         elif isinstance(value, list):
             selector = _parts(value)
-            if key.endswith("selector") and selector is not None:
-                yield path, selector, _form(node, key)
+            if key.endswith("selector"):
+                yield path, selector or (), _form(node, key)
             else:
                 waiting.extend(reversed([(step(path, i), "", part) for i, part in enumerate(value)]))
 

@@ -82,9 +82,10 @@ def _open(node: Node, taken: set[str]) -> Iterator[Problem]:
             continue
         name = handle_name(node, handle)
         meant = handle in ("false", TIMEOUT) or node.parent
-        sentence = f"{name[:1].upper()}{name[1:]} of {quoted(node.title)} leads nowhere."
-        if handle == FAIL_BRANCH:
-            sentence = f"{quoted(node.title)} takes a way of its own when it fails, and that leads nowhere."
+        sentence = f"{name} of {quoted(node.title)} leads nowhere."
+        if handle in (FAIL_BRANCH, TIMEOUT):
+            happens = "fails" if handle == FAIL_BRANCH else "times out"
+            sentence = f"{quoted(node.title)} takes a way of its own when it {happens}, and that leads nowhere."
         yield WITHOUT_EDGE.at(node, node.path, sentence, "info" if meant else None)
 
 

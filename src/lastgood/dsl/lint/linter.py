@@ -2,7 +2,7 @@
 (`lastgood: allow unused-input`), for a whole document in a sticky note, or by a setting."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
@@ -48,14 +48,20 @@ def lint(
                 kept.append(replace(problem, severity=severities.get(problem.rule, problem.severity)))
     places = {problem.path: _place(problem.path) for problem in kept}
     problems = sorted(dict.fromkeys(kept), key=lambda problem: places[problem.path])
-    notes = () if templates.available() else ("Jinja templates were not looked at: Jinja2 is not installed.",)
-    return Report(tuple(problems), silenced, notes)
+    return Report(tuple(problems), silenced, tuple(_notes(everywhere.union(*by_node.values()))))
 
 
 def _place(path: str) -> list[tuple[int, str]]:
     """A key that sorts paths by the numbers in them."""
     parts = _DIGITS.split(path)
     return [(int(part), "") if i % 2 and len(part) < 10 else (0, part) for i, part in enumerate(parts)]
+
+
+def _notes(allowed: Collection[str]) -> Iterator[str]:
+    if not templates.available():
+        yield "Jinja templates were not looked at: Jinja2 is not installed."
+    for rule in sorted(set(allowed) - RULES.keys()):
+        yield f"There is no rule {rule} to allow."
 
 
 def _allowed(said: str) -> set[str]:

@@ -112,7 +112,8 @@ CONTEXT_UNUSED: Final = Rule(
     "context-unused",
     "warning",
     "A context is given to a model, and no prompt has a place for it.",
-    "The model never sees what was retrieved.",
+    "The model never sees what was retrieved. Where a prompt names the same value itself, this is an info: the model "
+    "sees it, and only the setting is idle.",
     "`context: {enabled: true}` without `{{#context#}}` in a prompt",
 )
 DEFAULT_MISSING: Final = Rule(
@@ -267,7 +268,13 @@ def _context(node: Node) -> Iterator[Problem]:
     if places and not context.get("enabled"):
         yield CONTEXT_OFF.at(node, places[0], "The prompt has a place for the context, which is switched off.")
     elif context.get("enabled") and context.get("variable_selector") and not places:
-        yield CONTEXT_UNUSED.at(node, ".context", "The context is given, and no prompt has {{#context#}} to hold it.")
+        given = context["variable_selector"]
+        name = ".".join(map(str, given)) if isinstance(given, list) else ""
+        # Named in a prompt of its own accord, it gets to the model all the same.
+        named = name and any(f"{{{{#{name}" in prompt for _, prompt in prompts(node))
+        sentence = "The context is given, and no prompt has {{#context#}} to hold it"
+        also = f" (one names {quoted(name)} itself)" if named else ""
+        yield CONTEXT_UNUSED.at(node, ".context", f"{sentence}{also}.", "info" if named else None)
 
 
 def prompts(node: Node) -> Iterator[tuple[str, str]]:
