@@ -2,6 +2,7 @@
 process on the local data directory. Both are one `Client`; only its transport differs."""
 
 import fcntl
+import getpass
 import json
 import os
 import sys
@@ -171,7 +172,10 @@ def reason_of(error: httpx.TransportError) -> str:
 
 def actor() -> str:
     """The name of the person at this machine, as a header can carry it."""
-    name = os.environ.get("SUDO_USER") or os.environ.get("USER") or os.environ.get("LOGNAME") or f"uid{os.getuid()}"
+    try:
+        name = os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # a user id that no name belongs to
+        name = f"uid{os.getuid()}"
     return "".join(c if c.isprintable() else "?" for c in name.encode("ascii", "replace").decode())
 
 

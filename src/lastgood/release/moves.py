@@ -55,7 +55,7 @@ def publish(
     Raises `AlreadyActive`, `FailedVersion`, `NoGraph`, `NotRunnable`, `ChannelMoved`, `UnknownVersion`."""
     version = versions.find(tx, version_id, workflow)
     pointer = channels.ensure(tx, workflow, channel)
-    _check_failed(who, workflow, version, force=force, reason=reason)
+    _check_failed(tx, who, workflow, version, force=force, reason=reason)
     _check_runs(tx, workflow, version)
     if semver is not None:
         versions.set_semver(tx, version, semver)
@@ -80,7 +80,7 @@ def rollback(
     if pointer.version is None:
         raise NothingLive(channel=channel, workflow=workflow.slug)
     version, why = choose(tx, workflow, pointer, to)
-    _check_failed(who, workflow, version, force=force, reason=reason)
+    _check_failed(tx, who, workflow, version, force=force, reason=reason)
     if to is not None:
         _check_runs(tx, workflow, version)
     return _move(tx, who, workflow, pointer, version, expected=expected, kind="rollback", reason=reason, why=why)
@@ -109,6 +109,14 @@ def proof(tx: Tx, version: Version) -> str:
     return "no evidence kept"
 
 
+def _condemned(tx: Tx, version: Version) -> str:
+    """The newest reason why `version` is failed, with who gave it."""
+    for piece in versions.evidence_of(tx, version):
+        if piece["verdict"] == "failed":
+            return f"{piece['detail'].get('reason', '')}, by {piece['actor']} on {piece['at'][:10]}"
+    return "no evidence kept"
+
+
 def _move(
     tx: Tx,
     who: Principal,
@@ -131,11 +139,11 @@ def _move(
     return Moved(workflow, channel.name, channel.version, after, generation, kind, why, tx.revision)
 
 
-def _check_failed(who: Principal, workflow: Workflow, version: Version, *, force: bool, reason: str) -> None:
+def _check_failed(tx: Tx, who: Principal, workflow: Workflow, version: Version, *, force: bool, reason: str) -> None:
     if version.state != "failed":
         return
     if not force:
-        raise FailedVersion(version=version.id, workflow=workflow.slug, why="see `lastgood show`")
+        raise FailedVersion(version=version.id, workflow=workflow.slug, why=_condemned(tx, version))
     if not reason.strip():
         raise InvalidRequest(where="reason", reason="going to a failed version by force needs a reason")
     resource = f"workflow/{workflow.id}"

@@ -1,7 +1,6 @@
 """What every request handler of the management API works with."""
 
 import hmac
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -104,8 +103,3 @@ def expected_generation(if_match: Annotated[str | None, Header()] = None) -> int
 
 
 Expected = Annotated[int, Depends(expected_generation)]
-
-
-def local_user() -> str:
-    """The name of the person at this machine."""
-    return os.environ.get("SUDO_USER") or os.environ.get("USER") or os.environ.get("LOGNAME") or f"uid{os.getuid()}"
