@@ -121,6 +121,11 @@ def known(value: str) -> str:
     return ""
 
 
+def redacted(sentence: str) -> str:
+    """`sentence` without the secrets that it may quote from a document."""
+    return _KNOWN.sub("•••", sentence) if known(sentence) else sentence
+
+
 def strings(value: Any, path: str) -> Iterator[tuple[str, str, str]]:
     """The texts of `value` as (path, the key each stands under, text)."""
     waiting = [(path, "", value)]

@@ -45,7 +45,8 @@ def lint(
             if problem.rule in everywhere or problem.rule in by_node.get(problem.node, ()):
                 silenced += 1
             else:
-                kept.append(replace(problem, severity=severities.get(problem.rule, problem.severity)))
+                severity = severities.get(problem.rule, problem.severity)
+                kept.append(replace(problem, severity=severity, sentence=clear.redacted(problem.sentence)))
     places = {problem.path: _place(problem.path) for problem in kept}
     problems = sorted(dict.fromkeys(kept), key=lambda problem: places[problem.path])
     return Report(tuple(problems), silenced, tuple(_notes(everywhere.union(*by_node.values()))))
