@@ -136,12 +136,15 @@ version = Table(
     Column("author", Text, nullable=False),
     Column("note", Text, nullable=False),
     Column("pinned", Boolean, nullable=False),
+    # Whether its snapshot is not archived: here too, because retention looks for a few among many.
+    Column("at_hand", Boolean, nullable=False),
     _time("authored_at"),
     _time("recorded_at"),
     UniqueConstraint("workspace_pk", "id"),
     CheckConstraint("state in ('candidate', 'stable', 'failed')", name="state"),
     Index("ix_version_workflow", "workflow_pk", "pk"),
     Index("ix_version_workflow_state", "workflow_pk", "state", "pk"),
+    Index("ix_version_workflow_at_hand", "workflow_pk", "at_hand", "pk"),
 )
 
 secret = Table(

@@ -69,13 +69,19 @@ _SECRETS = select(t.secret.c.name, t.secret.c.fingerprint, t.secret.c.sealed).wh
 )
 # Pushes to one workflow take turns, else two at once would follow the same newest version. Moves need not wait.
 _TURN = select(t.workflow.c.pk).where(t.workflow.c.pk == bindparam("workflow")).with_for_update(key_share=True)
-_SHARED = select(t.snapshot.c.pk).where(
+_SHARED = select(t.snapshot.c.pk, t.snapshot.c.archived_at).where(
     t.snapshot.c.workspace_pk == bindparam("workspace"),
     t.snapshot.c.digest == bindparam("digest"),
     t.snapshot.c.kept_version_pk.is_(None),
 )
 _ADD_SNAPSHOT = insert(t.snapshot).returning(t.snapshot.c.pk)
-_UNARCHIVE = update(t.snapshot).where(t.snapshot.c.digest == bindparam("of")).values(archived_at=None)
+_OF = t.snapshot.c.digest == bindparam("of")
+_MARK_SNAPSHOTS = update(t.snapshot).where(_OF).values(archived_at=bindparam("at"))
+_MARK_VERSIONS = (
+    update(t.version)
+    .where(t.version.c.snapshot_pk.in_(select(t.snapshot.c.pk).where(_OF)))
+    .values(at_hand=bindparam("is_at_hand"))
+)
 _ADD = insert(t.version).returning(t.version.c.pk)
 _ADD_SECRET = insert(t.secret)
 _ADD_EVIDENCE = insert(t.evidence).values(
@@ -227,6 +233,7 @@ def push(
             "author": author or who.name,
             "note": note,
             "pinned": False,
+            "at_hand": True,
             "authored_at": _iso(authored_at) if authored_at else tx.now,
             "recorded_at": tx.now,
         },
@@ -242,11 +249,18 @@ def push(
 
 def shared_snapshot(tx: Tx, who: Principal, digest: str, semantic: str) -> int:
     """The key of the snapshot that versions with this content share, made when there is none."""
-    found: int | None = tx.connection.execute(_SHARED, {"workspace": tx.workspace, "digest": digest}).scalar()
-    if found is not None:
-        tx.connection.execute(_UNARCHIVE, {"of": digest})
-        return found
-    return add_snapshot(tx, who, digest, semantic)
+    found = tx.connection.execute(_SHARED, {"workspace": tx.workspace, "digest": digest}).first()
+    if found is None:
+        return add_snapshot(tx, who, digest, semantic)
+    if found.archived_at is not None:
+        mark_archived(tx, digest, None)
+    return int(found.pk)
+
+
+def mark_archived(tx: Tx, digest: str, at: str | None) -> None:
+    """Say of every snapshot and version with the content `digest` that it was archived `at`, or is at hand."""
+    tx.connection.execute(_MARK_SNAPSHOTS, {"of": digest, "at": at})
+    tx.connection.execute(_MARK_VERSIONS, {"of": digest, "is_at_hand": at is None})
 
 
 def add_snapshot(

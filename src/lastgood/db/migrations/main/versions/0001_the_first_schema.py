@@ -175,6 +175,7 @@ def upgrade() -> None:
         sa.Column("author", sa.Text(), nullable=False),
         sa.Column("note", sa.Text(), nullable=False),
         sa.Column("pinned", sa.Boolean(), nullable=False),
+        sa.Column("at_hand", sa.Boolean(), nullable=False),
         sa.Column("authored_at", sa.String(length=27), nullable=False),
         sa.Column("recorded_at", sa.String(length=27), nullable=False),
         sa.CheckConstraint("state in ('candidate', 'stable', 'failed')", name=op.f("ck_version_state")),
@@ -189,6 +190,7 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_version_snapshot_pk"), ["snapshot_pk"], unique=False)
         batch_op.create_index("ix_version_workflow", ["workflow_pk", "pk"], unique=False)
         batch_op.create_index("ix_version_workflow_state", ["workflow_pk", "state", "pk"], unique=False)
+        batch_op.create_index("ix_version_workflow_at_hand", ["workflow_pk", "at_hand", "pk"], unique=False)
 
     op.create_table(
         "channel",
