@@ -37,6 +37,7 @@
     │   ├── NothingLive
     │   ├── NotRunnable
     │   ├── SecretMissing
+    │   ├── DoesNotFit
     │   └── StillApplying
     ├── ChannelMoved                 412  another move came first
     ├── GenerationRequired           428
@@ -267,6 +268,11 @@ class NotRunnable(Conflict):
 
 class SecretMissing(Conflict):
     """{version} has no stored value for the secret variables {names}; push the document with their values."""
+
+
+class DoesNotFit(Conflict):
+    """The difference does not fit this document: {where} is not what was compared. Compare again with the document
+    as it is now."""
 
 
 class StillApplying(Conflict):

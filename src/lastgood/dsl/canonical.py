@@ -32,7 +32,7 @@ UNORDERED: Final = ("nodes", "edges", "environment_variables", "conversation_var
 _VARIABLE_NOISE: Final = frozenset({"id", "selector"})
 _ENVELOPE: Final = frozenset({"app", "kind", "version", "dependencies"})
 # Finds every float that equals an integer and is written without an exponent, and now and then a text like one.
-_FOLDABLE: Final = re.compile(rb"\.0[,}\]]")
+_FOLDABLE: Final = re.compile(rb"\.0(?:[,}\]]|\Z)")
 _FOLD_BELOW: Final = 1e16  # from here on floats are written with an exponent
 # Finds every float for which the form of exponents may matter, and now and then something else.
 _EXPONENT: Final = re.compile(rb"e(?<=[0-9]e)[+-]?[0-9]+(?:[,}\]]|\Z)")

@@ -2,6 +2,7 @@
 
 from lastgood.dsl.compare.changes import Change, Difference, EdgeChange, Item, NodeChange, VariableChange, path_text
 from lastgood.dsl.compare.comparison import compare
+from lastgood.dsl.compare.patch import apply
 
 __all__ = [
     "Change",
@@ -10,6 +11,7 @@ __all__ = [
     "Item",
     "NodeChange",
     "VariableChange",
+    "apply",
     "compare",
     "path_text",
 ]

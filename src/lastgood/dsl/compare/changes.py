@@ -188,7 +188,7 @@ class Difference:
         return not self.same or bool(self.secrets or self.app or self.dependencies)
 
     @property
-    def renames(self) -> dict[str | int, str | int]:
+    def renames(self) -> dict[str | float, str | float]:
         """The ids that nodes of the old document have now, where they are others."""
         return {node.old["id"]: node.new["id"] for node in self.nodes if node.renamed and node.old and node.new}
 

@@ -2,12 +2,13 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, Final
 
 from lastgood.dsl.canonical import folded
 from lastgood.dsl.compare.lists import words_of
+from lastgood.dsl.compare.values import settled
 from lastgood.dsl.document import node_data, node_type
 from lastgood.dsl.index import INNER_STARTS, id_of
 
@@ -30,7 +31,7 @@ class Side:
         self.types = [node_type(node) for node in nodes]
         self.titles = [_title(node) for node in nodes]
         often = Counter(map(_proper_id, nodes))
-        self.places: dict[str | int, int] = {}
+        self.places: dict[str | float, int] = {}
         for place, node in enumerate(nodes):
             node_id = _proper_id(node)
             if node_id is not None and often[node_id] == 1:
@@ -53,6 +54,11 @@ class Side:
                 found[place].add(("inside", "", parent))
         return found
 
+    def is_proper(self, place: int) -> bool:
+        """Whether a node has an id that no other has."""
+        node_id = _proper_id(self.nodes[place])
+        return node_id is not None and node_id in self.places
+
     def words(self, place: int) -> frozenset[str]:
         """The words of a node, ids left out."""
         if place not in self._words:
@@ -66,7 +72,7 @@ class Side:
         return bare
 
     def _place(self, node_id: Any) -> int | None:
-        return self.places.get(node_id) if isinstance(node_id, str | int) else None
+        return self.places.get(node_id) if isinstance(node_id, str | int | float) else None
 
     def _without_ids(self, value: Any) -> Any:
         if isinstance(value, dict):
@@ -90,7 +96,8 @@ class _Pairing:
         self.pairs: dict[int, int] = {}
         self.taken: set[int] = set()
         self._by_id()
-        self._copies()
+        if not (len(old.places) == len(old.nodes) and len(new.places) == len(new.nodes)):
+            self._copies()
         if len(self.pairs) < min(len(old.nodes), len(new.nodes)):
             self._by_content()
             for _ in range(_ROUNDS):
@@ -134,21 +141,13 @@ class _Pairing:
         """Nodes that share their id with others of their graph, or have none: equal ones, then those of one type."""
         for equal in (True, False):
             waiting: dict[Hashable, list[int]] = defaultdict(list)
-            for place in self._improper(self.new, self.taken):
-                waiting[self._copy_key(self.new, place, equal)].append(place)
-            for place in self._improper(self.old, self.pairs):
-                there = waiting.get(self._copy_key(self.old, place, equal))
-                if there:
-                    self._pair(place, there.pop(0))
-
-    def _copy_key(self, side: Side, place: int, equal: bool) -> Hashable:
-        node = side.nodes[place]
-        return folded(node) if equal else (folded(node.get("id")), "id" in node, side.types[place])
-
-    @staticmethod
-    def _improper(side: Side, taken: Iterable[int]) -> Iterator[int]:
-        proper, taken = set(side.places.values()), set(taken)
-        return (place for place in range(len(side.nodes)) if place not in proper and place not in taken)
+            for j in range(len(self.new.nodes)):
+                if j not in self.taken:
+                    waiting[_copy_key(self.new, j, equal)].append(j)
+            for i in range(len(self.old.nodes)):
+                there = waiting.get(_copy_key(self.old, i, equal)) if i not in self.pairs else None
+                if there and not (self.old.is_proper(i) and self.new.is_proper(there[0])):
+                    self._pair(i, there.pop(0))
 
     def _left(self) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
         """The nodes without a pair that may get one, by type."""
@@ -235,9 +234,16 @@ class _Pairing:
         return found
 
 
-def _proper_id(node: dict[str, Any]) -> str | int | None:
+def _copy_key(side: Side, place: int, equal: bool) -> Hashable:
+    node = side.nodes[place]
+    return folded(node) if equal else (folded(node.get("id")), "id" in node, side.types[place])
+
+
+def _proper_id(node: dict[str, Any]) -> str | float | None:
     """The id of a node, None when it is none that others can refer to."""
     node_id = node.get("id")
+    if isinstance(node_id, float) and node_id.is_integer():
+        node_id = settled(node_id)
     return node_id if isinstance(node_id, str | int) and not isinstance(node_id, bool) and node_id != "" else None
 
 

@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+type Id = str | float
+
 # The keys under which a node or an edge names a node by its id alone.
 _ID_KEYS: Final = frozenset(
     {"id", "parentId", "source", "target", "iteration_id", "loop_id", "container_id", "start_node_id"}
@@ -12,7 +14,7 @@ _ID_KEYS: Final = frozenset(
 _REFERENCE: Final = re.compile(r"(\{\{\s*#)([^.#{}\n]{1,200})(?=[.#])")
 
 
-def renamer(renames: Mapping[str | int, str | int]) -> Callable[[Any], Any]:
+def renamer(renames: Mapping[Id, Id]) -> Callable[[Any], Any]:
     """A function that gives a copy of a node, an edge or another part of a document in which every reference to a
     node of `renames` (id before → id now) names its present id: id keys, selectors, and ``{{#…#}}`` in texts."""
     by_text = {str(old): str(new) for old, new in renames.items()}
@@ -26,7 +28,7 @@ def renamer(renames: Mapping[str | int, str | int]) -> Callable[[Any], Any]:
         if isinstance(value, list):
             names_node = len(value) > 1 and all(isinstance(item, str) for item in value[:2]) and value[0] in by_text
             return [by_text[value[0]], *map(renamed, value[1:])] if names_node else [renamed(item) for item in value]
-        if key in _ID_KEYS and isinstance(value, str | int) and not isinstance(value, bool):
+        if key in _ID_KEYS and isinstance(value, str | float | int) and not isinstance(value, bool):
             return renames.get(value, value)
         return _REFERENCE.sub(text, value) if isinstance(value, str) and "#" in value else value
 
