@@ -41,7 +41,7 @@ from lastgood.settings import load
 
 _CLIENTS, _PROCESSES = 32, 2
 _PAUSE = 0.02  # seconds between moves
-_CUT_OFF_AT = 200  # moves before a worker is stopped
+_CUT_OFF_AFTER = 3.0  # seconds from the beginning
 _WHO = Principal("benchmark", "local")
 _BODY = b'{"inputs":{"name":"x"},"response_mode":"blocking","user":"u"}'
 
@@ -118,7 +118,10 @@ def _measure(ground: Ground, gateway: str, workers: list[int], flags: argparse.N
     answers: list[bytes] = []
 
     def collect(client: "subprocess.Popen[bytes]") -> None:
-        answers.append(client.communicate()[0])
+        output = client.communicate()[0]
+        if client.returncode != 0:
+            print(f"a client process ended with {client.returncode}", file=sys.stderr)
+        answers.append(output)
 
     readers = [threading.Thread(target=collect, args=(client,)) for client in clients]
     for reader in readers:
@@ -127,7 +130,7 @@ def _measure(ground: Ground, gateway: str, workers: list[int], flags: argparse.N
     waits: list[float] = []
     cut = False
     while any(reader.is_alive() for reader in readers):
-        if flags.cut_off and not cut and len(waits) > _CUT_OFF_AT:
+        if flags.cut_off and not cut and time.monotonic() - began > _CUT_OFF_AFTER:
             cut = True
             threading.Thread(target=_cut_off, args=(workers[0], 3.0)).start()
         started = time.monotonic()

@@ -47,7 +47,6 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     arguments = _arguments()
-    sys.setswitchinterval(0.0005)
     try:
         settings = load(gateway_host=arguments.host, gateway_port=arguments.port)
         sock = (
