@@ -123,8 +123,8 @@ def connect(given: Given, *, answer_seconds: float = _ANSWER_SECONDS) -> Iterato
 def address_of(given: Given) -> Address:
     """Where commands go: flags, then ``LASTGOOD_*`` variables, then ``lastgood.toml``.
 
-    The same answer as `settings.load` gives, without pydantic, which a remote command has no other use for and
-    which would double its start. Raises `InvalidSetting`."""
+    The same answer as `settings.load` gives, without pydantic-settings, for which a remote command has no other use
+    and which would make its start a third longer. Raises `InvalidSetting`."""
     home = Path(os.environ.get("LASTGOOD_HOME") or Path.home() / ".lastgood")
     try:
         file = tomllib.loads((home / "lastgood.toml").read_text(encoding="utf-8"))
@@ -238,4 +238,4 @@ def _lives(pid: int) -> bool:
         return True
     except (OSError, OverflowError):
         return False
-    return True
+    return pid > 0  # 0 and less mean groups of processes

@@ -173,11 +173,13 @@ def _streamed(call: Call, path: str, body: dict[str, Any], as_json: bool) -> tup
     """Print the events of a run as they come, and give its outcome and the text that was streamed."""
     text: list[str] = []
     last: dict[str, Any] = {}
+    told: dict[str, Any] = {}
     with call.stream(path, body) as (answer, events):
         for event in events:
             if as_json:
                 output.write(json.dumps(event))
             kind, data = event.get("event"), event.get("data") or {}
+            told |= {name: event[name] for name in ("workflow_run_id", "conversation_id") if event.get(name)}
             piece = event.get("answer") if kind in ("message", "agent_message") else None
             piece = data.get("text") if kind == "text_chunk" else piece
             if piece:
@@ -191,7 +193,7 @@ def _streamed(call: Call, path: str, body: dict[str, Any], as_json: bool) -> tup
         if text and not as_json:
             output.write("")
         said = "".join(text)
-        return _outcome(answer, last, said if path == "/v1/chat-messages" else None, last), said
+        return _outcome(answer, last, said if path == "/v1/chat-messages" else None, told), said
 
 
 def _outcome(answer: httpx.Response, data: dict[str, Any], said: str | None, whole: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,174 @@
+"""Publish and rollback at a terminal and without one, beside somebody else's move, and with verification."""
+
+import os
+import pty
+import select
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cli.conftest import LIVE, NEW, OLD, SLUG, Run, environment, script, written
+
+
+class Terminal:
+    """A command that believes a person sits before it."""
+
+    def __init__(self, *command: str, home: Path, **more: str) -> None:
+        self._master, slave = pty.openpty()
+        env = environment(home, **{"COLUMNS": "100", **more})
+        # Its controlling terminal, so that Ctrl-C is a signal.
+        self._process = subprocess.Popen(
+            command,
+            env=env,
+            preexec_fn=lambda: os.login_tty(slave),  # noqa: PLW1509 - it does nothing else before exec
+        )
+        os.close(slave)
+        self.seen = ""
+
+    def wait_for(self, text: str) -> None:
+        """Read until `text` was shown."""
+        until = time.monotonic() + 30
+        while text not in self.seen:
+            assert time.monotonic() < until and self._read(), f"{text!r} did not come: {self.seen}"
+
+    def type(self, text: str) -> None:
+        """Press keys."""
+        os.write(self._master, text.encode())
+
+    def end(self) -> int:
+        """Read to the end and give the exit code."""
+        while self._read():
+            pass
+        return self._process.wait(30)
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self._process.kill()
+        self._process.wait()
+        os.close(self._master)
+
+    def _read(self) -> bool:
+        if not select.select([self._master], [], [], 30)[0]:
+            return False
+        try:
+            data = os.read(self._master, 4096)
+        except OSError:  # the other end is closed
+            return False
+        self.seen += data.decode()
+        return bool(data)
+
+
+@contextmanager
+def terminal(home: Path, *command: str, **more: str) -> Iterator[Terminal]:
+    """`Terminal`, closed in the end."""
+    shown = Terminal(*command, home=home, **more)
+    try:
+        yield shown
+    finally:
+        shown.close()
+
+
+def test_a_rollback_in_a_terminal_says_what_it_will_do_and_asks(lastgood: Run, home: Path) -> None:
+    with terminal(home, "lastgood", "rollback", SLUG) as shown:
+        shown.wait_for("Roll back?")
+        assert f"live of {SLUG}: {LIVE} → {OLD} (generation 2)" in shown.seen
+        assert f"{OLD}: last good: marked stable (checked by hand)" in shown.seen
+        shown.type("y\n")
+        assert shown.end() == 0
+        assert "(generation 3)" in shown.seen
+    assert lastgood("log", SLUG, "--json").json[0]["to"] == OLD
+
+
+def test_no_is_an_answer(lastgood: Run, home: Path) -> None:
+    with terminal(home, "lastgood", "rollback", SLUG, "--to", NEW) as shown:
+        shown.wait_for("Roll back?")
+        assert f"{NEW}: candidate, by alice" in shown.seen and "“not yet”" in shown.seen
+        shown.type("n\n")
+        assert shown.end() == 1
+        assert "nothing was changed" in shown.seen
+    assert lastgood("log", SLUG, "--json").json[0]["to"] == LIVE
+
+
+def test_ctrl_c_at_the_question_changes_nothing(lastgood: Run, home: Path) -> None:
+    with terminal(home, "lastgood", "rollback", SLUG) as shown:
+        shown.wait_for("Roll back?")
+        shown.type("\x03")
+        assert shown.end() in (1, 130)
+        assert "Traceback" not in shown.seen
+    assert lastgood("log", SLUG, "--json").json[0]["to"] == LIVE
+
+
+def test_yes_does_not_ask(home: Path) -> None:
+    with terminal(home, "lastgood", "rollback", SLUG, "--yes") as shown:
+        assert shown.end() == 0
+        assert "Roll back?" not in shown.seen
+
+
+def test_a_script_is_never_asked(home: Path) -> None:
+    done = script(home, "lastgood", "rollback", SLUG)
+    assert done.code == 0 and f"{LIVE} → {OLD}" in done.out and done.err == ""
+
+
+def test_somebody_who_moved_in_between_is_named(lastgood: Run, home: Path) -> None:
+    with terminal(home, "lastgood", "rollback", SLUG) as shown:
+        shown.wait_for("Roll back?")
+        assert script(home, "lastgood", "publish", SLUG, NEW, "-m", "hotfix", USER="bob").code == 0
+        shown.type("y\n")
+        assert shown.end() == 1
+        said = " ".join(shown.seen.split())
+    assert f"Channel live of {SLUG} is at generation 3, not 2: bob moved it to {NEW} at 20" in said
+    assert "(hotfix). Nothing was changed by this request" in said
+    assert [one["actor"] for one in lastgood("log", SLUG, "--json").json][:1] == ["bob"]
+
+
+def test_a_terminal_gets_colours_unless_it_wants_none(home: Path) -> None:
+    for more, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
+        with terminal(home, "lastgood", "versions", SLUG, **more) as shown:
+            assert shown.end() == 0
+        assert ("\x1b[32mactive" in shown.seen) is coloured
+        assert LIVE in shown.seen and NEW in shown.seen
+
+
+def test_a_narrow_terminal_still_shows_whole_ids(home: Path) -> None:
+    with terminal(home, "lastgood", "log", SLUG, COLUMNS="30") as shown:
+        assert shown.end() == 0
+    assert OLD in shown.seen and LIVE in shown.seen
+
+
+@pytest.fixture
+def proven(lastgood: Run, tmp_path: Path) -> tuple[str, str]:
+    """A good version, and one that its smoke request refuses."""
+    found = []
+    for text in ("right {{ text }}", "wrong {{ text }}"):
+        pushed = lastgood("push", written(tmp_path, text), "-w", "greet", "--json").json
+        found.append(pushed["version"]["id"])
+    lastgood("smoke", "add", "greet", "-i", "text=x", "--expect", 'outputs.said == `"right x"`')
+    return found[0], found[1]
+
+
+def test_a_publish_is_verified(lastgood: Run, proven: tuple[str, str]) -> None:
+    pytest.importorskip("graphon")
+    good, bad = proven
+    done = lastgood("publish", "greet", good)
+    assert done.code == 0, done.err
+    assert done.out.rstrip().endswith("ms; verified by 1 smoke request")
+
+    done = lastgood("publish", "greet", bad)
+    assert done.code == 3
+    assert f"{good} → {bad} (generation 2)" in done.out and "0 of 1 smoke requests passed" in done.out
+    assert f"lastgood: VERIFICATION FAILED. live of greet now serves {bad}, and smoke-" in done.err
+    assert 'got "wrong x"' in done.err
+    assert done.err.endswith("lastgood: go back with: lastgood rollback greet\n")
+    assert lastgood("status").out.startswith(
+        f"Not well: live of greet serves {bad}, which failed; `lastgood rollback"
+    )
+
+    done = lastgood("rollback", "greet")  # the very command that was named
+    assert done.code == 0 and f"{bad} → {good} (generation 3)" in done.out
+
+    done = lastgood("smoke", "run", bad)
+    assert done.code == 1 and "failed" in done.out and done.err == f"lastgood: failed; {bad} is failed.\n"
