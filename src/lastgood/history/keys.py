@@ -44,9 +44,9 @@ def create(
 ) -> dict[str, Any]:
     """A new key for `channel` of `workflow`, in the field ``key`` of the answer and never again. `key` takes over
     one that Dify made (``app-…``). Raises `InvalidRequest`."""
-    if not name.strip() or len(name) > _LONGEST:
-        raise InvalidRequest(where="name", reason=f"a key needs a name of 1 to {_LONGEST} characters")
-    value = key or "app-" + secrets.token_urlsafe(24)
+    if not name.strip() or len(name) > _LONGEST or not name.isprintable():
+        raise InvalidRequest(where="name", reason=f"a key needs a name of 1 to {_LONGEST} printable characters")
+    value = key if key is not None else "app-" + secrets.token_urlsafe(24)
     if not value.startswith("app-") or not value.isascii() or len(value) < 16 or not value.isprintable():
         raise InvalidRequest(where="key", reason="an app key begins with app- and has at least 16 ASCII characters")
     hashed = tx.ring.lookup(value)
@@ -78,14 +78,15 @@ def listing(tx: Tx, workflow: Workflow) -> list[dict[str, Any]]:
 
 
 def revoke(tx: Tx, who: Principal, workflow: Workflow, id: str) -> None:
-    """End the key with id or name `id`. Raises `UnknownKey`."""
+    """End the key with id `id`, or all that have it as their name. Raises `UnknownKey`."""
     held = [row["id"] for row in listing(tx, workflow) if id in (row["id"], row["name"]) and not row["revoked_at"]]
     if not held:
         raise UnknownKey(workflow=workflow.slug, key=id)
     tx.connection.execute(
         update(t.app_key).where(t.app_key.c.id.in_(held)).values(revoked_at=tx.now, revision=routing.bump(tx))
     )
-    audit.append(tx, who, "key:revoke", f"workflow/{workflow.id}/key/{held[0]}")
+    for one in held:
+        audit.append(tx, who, "key:revoke", f"workflow/{workflow.id}/key/{one}")
 
 
 def workflow_of(tx: Tx, key: str) -> str | None:
