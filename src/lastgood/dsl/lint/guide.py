@@ -46,3 +46,7 @@ def _heading(about: str | None) -> str:
 
 def _entry(rule: Rule) -> str:
     return f"#### {rule.id}\n\n**{rule.severity}** · {rule.summary} {rule.why}\n\nExample: {rule.example}\n"
+
+
+if __name__ == "__main__":
+    print(guide(), end="")

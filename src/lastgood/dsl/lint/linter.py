@@ -36,7 +36,7 @@ def lint(
     severities: Mapping[str, Severity] = MappingProxyType({}),
 ) -> Report:
     """Look at `document` by every rule but those that `allow` names; `severities` gives rules another severity.
-    Never raises for a document, however broken."""
+    Never raises for a document that `parse` takes, however broken."""
     subject = Subject(document)
     everywhere, by_node = set(allow) | _noted(document), _described(subject)
     kept, silenced = [], 0

@@ -253,11 +253,11 @@ def _mistyped(subject: Subject, found: Reference) -> Iterator[Problem]:
     node, kind = subject.index.nodes[found.node], found.value.type if found.value else ""
     needs = ""
     if found.path.endswith(_LISTS.get(node.type, "?")):
-        needs = "" if kind.startswith("array") else "a list"
+        needs = "" if kind.startswith("array") else "a list is"
     elif (node.type == "document-extractor" or ".vision." in found.path) and found.form == "selector":
-        needs = "" if kind in ("file", "array[file]", "array[any]") else "files"
+        needs = "" if kind in ("file", "array[file]", "array[any]") else "files are"
     if kind and needs:
-        yield WRONG_TYPE.at(node, found.path, f"{quoted(found.name)} is of type {kind}, and {needs} is needed.")
+        yield WRONG_TYPE.at(node, found.path, f"{quoted(found.name)} is of type {kind}, and {needs} needed.")
 
 
 def _context(node: Node) -> Iterator[Problem]:
