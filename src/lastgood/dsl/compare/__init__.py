@@ -1,17 +1,29 @@
-"""What differs between two documents."""
+"""What differs between two documents, and how to show it."""
 
 from lastgood.dsl.compare.changes import Change, Difference, EdgeChange, Item, NodeChange, VariableChange, path_text
 from lastgood.dsl.compare.comparison import compare
+from lastgood.dsl.compare.data import as_data
+from lastgood.dsl.compare.lines import Line, lines
+from lastgood.dsl.compare.markdown import markdown
 from lastgood.dsl.compare.patch import apply
+from lastgood.dsl.compare.stat import Stat, stat, stat_lines, summary
 
 __all__ = [
     "Change",
     "Difference",
     "EdgeChange",
     "Item",
+    "Line",
     "NodeChange",
+    "Stat",
     "VariableChange",
     "apply",
+    "as_data",
     "compare",
+    "lines",
+    "markdown",
     "path_text",
+    "stat",
+    "stat_lines",
+    "summary",
 ]

@@ -116,11 +116,16 @@ class NodeChange:
 @dataclass(frozen=True, slots=True)
 class EdgeChange:
     """An edge that was added or removed, told by (source, handle, target); ``changed`` when it is there before and
-    after and its other keys differ. Ids are the present ones: the edges of a renamed node did not change."""
+    after and its other keys differ. Ids are the present ones: the edges of a renamed node did not change. `branch`
+    names the handle to a person (``case 2``, ``else``, a class's name, ``on failure``), ``""`` for the usual one;
+    `source_title` and `target_title` the nodes."""
 
     kind: Kind
     old: dict[str, Any] | None = field(repr=False)
     new: dict[str, Any] | None = field(repr=False)
+    branch: str = ""
+    source_title: str = ""
+    target_title: str = ""
 
     @property
     def edge(self) -> dict[str, Any]:
@@ -162,8 +167,9 @@ class VariableChange:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """All that differs between two documents; the module says what stands where. `titles` names the nodes of both by
-    id, for showing edges and references."""
+    """All that differs between two documents; the module says what stands where. `old_titles` and `new_titles` name
+    nodes by their present id, for showing the references in old and in new values: a node of both documents has its
+    present title in both."""
 
     nodes: tuple[NodeChange, ...] = ()
     edges: tuple[EdgeChange, ...] = ()
@@ -174,7 +180,8 @@ class Difference:
     secrets: tuple[str, ...] = ()
     app: tuple[Change, ...] = ()
     dependencies: tuple[Change, ...] = ()
-    titles: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    old_titles: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    new_titles: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def same(self) -> bool:

@@ -2,14 +2,16 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
 
 from lastgood.dsl.canonical import folded
+from lastgood.dsl.compare.branches import branch_of
 from lastgood.dsl.compare.changes import Change, Difference, EdgeChange, NodeChange, VariableChange
 from lastgood.dsl.compare.matching import Side, pair_nodes
-from lastgood.dsl.compare.order import ordered
+from lastgood.dsl.compare.order import Order
 from lastgood.dsl.compare.parts import Parts, identities, parts_of
 from lastgood.dsl.compare.renames import renamer
 from lastgood.dsl.compare.values import IsSelector, compare_values, settled
@@ -34,13 +36,23 @@ def compare(old: Document, new: Document, *, secrets_changed: frozenset[str] = f
     }
     rename = renamer(renames)
     is_selector = _selectors({id_of(node.get("id")) for node in (*before.nodes, *after.nodes)} | _SPECIAL)
-    edges = rename(before.edges)
-    nodes = tuple(_node_changes(before.nodes, after.nodes, pairs, rename, is_selector))
-    if nodes:
-        nodes = ordered(nodes, (rename(before.nodes), edges), (after.nodes, after.edges))
+    old_nodes, old_edges = rename(before.nodes), rename(before.edges)
+    titles = _titles(after.nodes)
+    old_titles = titles | _titles(node for i, node in enumerate(old_nodes) if i not in pairs)
+    nodes = list(_node_changes(before.nodes, after.nodes, pairs, rename, is_selector))
+    edges = list(_edge_changes(old_edges, after.edges))
+    if nodes or edges:
+        order = Order((old_nodes, old_edges), (after.nodes, after.edges))
+        nodes.sort(key=order.of_node)
+        edges.sort(key=order.of_edge)
+        sides = [{id_of(node.get("id")): node for node in side} for side in (old_nodes, after.nodes)]
+        edges = [
+            _named(change, sides[change.new is not None], old_titles if change.new is None else titles)
+            for change in edges
+        ]
     return Difference(
-        nodes=nodes,
-        edges=tuple(_edge_changes(edges, after.edges)),
+        nodes=tuple(nodes),
+        edges=tuple(edges),
         environment=_variable_changes(before.environment, after.environment, is_selector),
         conversation=_variable_changes(before.conversation, after.conversation, is_selector),
         features=_compared(before.features, after.features, is_selector),
@@ -48,7 +60,8 @@ def compare(old: Document, new: Document, *, secrets_changed: frozenset[str] = f
         secrets=tuple(sorted(secrets_changed)),
         app=_fact_changes(before, after, is_selector),
         dependencies=_dependency_changes(before, after, is_selector),
-        titles=_titles(before) | _titles(after),
+        old_titles=old_titles,
+        new_titles=titles,
     )
 
 
@@ -60,8 +73,8 @@ def _selectors(ids: set[str]) -> IsSelector:
     return is_selector
 
 
-def _titles(parts: Parts) -> dict[str, str]:
-    titles = {id_of(node.get("id")): node_data(node).get("title") for node in parts.nodes}
+def _titles(nodes: Iterable[dict[str, Any]]) -> dict[str, str]:
+    titles = {id_of(node.get("id")): node_data(node).get("title") for node in nodes}
     return {node_id: title.strip() for node_id, title in titles.items() if isinstance(title, str) and title.strip()}
 
 
@@ -115,6 +128,13 @@ def _edge_changes(old: Iterable[dict[str, Any]], new: Iterable[dict[str, Any]]) 
         come.append(EdgeChange("changed", twins.pop(0), edge) if twins else EdgeChange("added", None, edge))
     yield from (EdgeChange("removed", edge, None) for edges in gone.values() for edge in edges)
     yield from come
+
+
+def _named(change: EdgeChange, nodes: Mapping[str, dict[str, Any]], titles: Mapping[str, str]) -> EdgeChange:
+    """The change with what names its nodes and its handle to people."""
+    ends = [titles.get(end, end) for end in (change.source, change.target)]
+    branch = branch_of(nodes.get(change.source, {}), change.handle)
+    return replace(change, branch=branch, source_title=ends[0], target_title=ends[1])
 
 
 def _ends(edge: Mapping[str, Any]) -> bytes:

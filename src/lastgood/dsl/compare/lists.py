@@ -22,7 +22,8 @@ _KEYS: Final = (
 # Keys that a person would name an item by; the others are for machines.
 _NAMES: Final = ("role", "variable", "name", "key", "output_variable_name", "label", "group_name", "tool_name")
 _MACHINE_KEYS: Final = frozenset({"id", "case_id", "variable_selector", "role"})
-_OPAQUE: Final = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?.*|\d{9,}.*", re.IGNORECASE | re.DOTALL)
+# An id that a machine made: a UUID, a moment in digits.
+OPAQUE: Final = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?.*|\d{9,}.*", re.IGNORECASE | re.DOTALL)
 _PLUGIN: Final = re.compile(r"[^:@]+")
 _WORDS: Final = re.compile(r"\w+")
 _ALIKE: Final = 0.5
@@ -234,6 +235,6 @@ def _name(core: Any) -> str:
         return ""
     for key in (*_NAMES, "case_id", "id"):
         value = core.get(key)
-        if isinstance(value, str) and value.strip() and not (key in _MACHINE_KEYS and _OPAQUE.fullmatch(value)):
+        if isinstance(value, str) and value.strip() and not (key in _MACHINE_KEYS and OPAQUE.fullmatch(value)):
             return value.strip()[:_SHOWN]
     return ""

@@ -4,34 +4,43 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from lastgood.dsl.compare.changes import NodeChange
+from lastgood.dsl.compare.changes import EdgeChange, NodeChange
 from lastgood.dsl.document import node_type
 from lastgood.dsl.graph import TRIGGERS
 from lastgood.dsl.index import id_of
 
-_FIRST: Final = TRIGGERS | {"start", "datasource"}
-_SECOND: Final = frozenset({"end", "answer"})
+ENTRIES: Final = TRIGGERS | {"start", "datasource"}
+ENDS: Final = frozenset({"end", "answer"})
 
 type Part = Sequence[Mapping[str, Any]]
+type Rank = tuple[int, int]
 
 
-def ordered(changes: Sequence[NodeChange], old: tuple[Part, Part], new: tuple[Part, Part]) -> tuple[NodeChange, ...]:
-    """`changes` in the order to tell them: entries, ends and answers, then the others along the new graph, removed
-    ones behind the node that they came after. `old` and `new` are the nodes and edges of the two graphs, the old ones
-    under their present ids."""
-    ranks: dict[str, tuple[int, int]] = {node_id: (rank, 0) for rank, node_id in enumerate(_along(*new))}
-    before = (-1, 0)
-    for rank, node_id in enumerate(_along(*old), start=1):
-        if node_id in ranks:
-            before = ranks[node_id] if ranks[node_id][1] == 0 else before
-        else:
-            ranks[node_id] = (before[0], rank)
+class Order:
+    """The order of a comparison's nodes and edges. `old` and `new` are the nodes and edges of the two graphs, the old
+    ones under their present ids."""
 
-    def place(change: NodeChange) -> tuple[int, tuple[int, int]]:
+    def __init__(self, old: tuple[Part, Part], new: tuple[Part, Part]) -> None:
+        self._ranks: dict[str, Rank] = {node_id: (rank, 0) for rank, node_id in enumerate(_along(*new))}
+        before = -1
+        for rank, node_id in enumerate(_along(*old), start=1):
+            if node_id not in self._ranks:
+                self._ranks[node_id] = (before, rank)
+            elif not self._ranks[node_id][1]:
+                before = self._ranks[node_id][0]
+
+    def of_node(self, change: NodeChange) -> tuple[int, Rank]:
+        """Entries, ends and answers, then the others along the new graph, each removed one behind the node that it
+        came after."""
         kind = node_type(change.node)
-        return 0 if kind in _FIRST else 1 if kind in _SECOND else 2, ranks.get(change.id, (len(ranks), 0))
+        return 0 if kind in ENTRIES else 1 if kind in ENDS else 2, self._of(change.id)
 
-    return tuple(sorted(changes, key=place))
+    def of_edge(self, change: EdgeChange) -> tuple[Rank, str, Rank, str]:
+        """Along the graph, the removed edges of a handle before those added."""
+        return self._of(change.source), change.handle, self._of(change.target), change.kind
+
+    def _of(self, node_id: str) -> Rank:
+        return self._ranks.get(node_id, (len(self._ranks), 0))
 
 
 def _along(nodes: Part, edges: Part) -> list[str]:

@@ -1,0 +1,288 @@
+"""A `Difference` as lines to read, in no markup: the terminal, Markdown and pages are made of these."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from lastgood.dsl.compare.brief import brief, is_empty
+from lastgood.dsl.compare.changes import (
+    Change,
+    Difference,
+    EdgeChange,
+    Item,
+    NodeChange,
+    Path,
+    Step,
+    VariableChange,
+)
+from lastgood.dsl.compare.hidden import HIDDEN, is_hidden, name_of, shown_text
+from lastgood.dsl.compare.lists import items_of
+from lastgood.dsl.compare.order import ENDS, ENTRIES
+from lastgood.dsl.compare.text import Span, cut, line_diff, windowed
+from lastgood.dsl.dependencies import identified
+from lastgood.dsl.document import node_data
+from lastgood.dsl.index import id_of
+
+type Role = Literal["heading", "added", "removed", "changed", "moved", "context", "note"]
+
+SIGNS: Final[dict[str, str]] = {"added": "+", "removed": "-", "changed": "~", "moved": "↕"}
+_SHORT: Final = 100  # two values stand in one line up to so many characters
+_WIDTH: Final = 200  # a line of a text
+_MOST_LINES: Final = 12  # of a text that came or went as a whole
+# Ids inside nodes that nothing refers to: editors make them anew.
+_LOOSE_IDS: Final = frozenset({"prompt_template", "conditions", "break_conditions", "data", "delivery_methods"})
+_HEADS: Final = frozenset({"type", "title"})
+# The order of a node's settings: its title first, its description last.
+_RANKS: Final = {"title": -1, "desc": 1}
+_SPECIAL: Final = {name: name for name in ("sys", "env", "conversation")}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line to read. `text` names what it is about (a section, a node, a path) and `detail` says what of it; in a
+    `block`, which shows a text, `text` is a line of that and `marks` are the spans in it that differ. `indent` counts
+    steps."""
+
+    role: Role
+    text: str
+    detail: str = ""
+    indent: int = 0
+    marks: tuple[Span, ...] = ()
+    block: bool = False
+
+    @property
+    def sign(self) -> str:
+        """What stands before the line: ``+``, ``-``, ``~``, ``↕``, or a space."""
+        return SIGNS.get(self.role, " ")
+
+
+def lines(difference: Difference) -> tuple[Line, ...]:
+    """What differs, for people: inputs and outputs, then nodes along the graph, edges, variables, features and
+    settings, then what does not change a run. Nothing when there is nothing to tell. No key or secret is in it."""
+    return tuple(_Teller(difference).tell())
+
+
+class _Teller:
+    def __init__(self, difference: Difference) -> None:
+        self.difference = difference
+        self.old_titles = {**difference.old_titles, **_SPECIAL}
+        self.new_titles = {**difference.new_titles, **_SPECIAL}
+
+    def tell(self) -> Iterator[Line]:
+        difference = self.difference
+        mode = [change for change in difference.app if change.path == ("mode",)]
+        outer = [node for node in difference.nodes if node.type in ENTRIES | ENDS]
+        inner = [node for node in difference.nodes if node.type not in ENTRIES | ENDS]
+        yield from _section("Inputs and outputs", [*self._changes(mode, 0), *self._nodes(outer)])
+        yield from _section("Nodes", self._nodes(inner))
+        yield from _section("Edges", map(_edge, difference.edges))
+        environment = [*self._variables(difference.environment), *map(_secret, difference.secrets)]
+        yield from _section("Environment variables", environment)
+        yield from _section("Conversation variables", self._variables(difference.conversation))
+        yield from _section("Features", self._features(difference.features))
+        yield from _section("Settings", self._changes(difference.settings, 0))
+        facts = [change for change in difference.app if change.path != ("mode",)]
+        yield from _section("App", self._changes(facts, 0))
+        yield from _section("Dependencies", self._dependencies(difference.dependencies))
+
+    def _nodes(self, nodes: Iterable[NodeChange]) -> Iterator[Line]:
+        bare = []
+        for node in nodes:
+            if node.renamed and not node.fields:
+                bare.append(node)
+                continue
+            yield Line(node.kind, _node_name(node), self._node_detail(node))
+            if node.kind == "added":
+                yield from self._whole(node_data(node.node))
+            elif node.kind == "changed":
+                yield from self._changes(node.fields, 1)
+        if bare:
+            names = ", ".join(node.title or node.id for node in bare)
+            what = "1 node has another id and is" if len(bare) == 1 else f"{len(bare)} nodes have other ids and are"
+            yield Line("note", f"{what} otherwise the same:", names)
+
+    def _node_detail(self, node: NodeChange) -> str:
+        parent = id_of(node.node.get("parentId"))
+        titles = self.old_titles if node.kind == "removed" else self.new_titles
+        inside = f", inside {titles.get(parent, parent)}" if parent else ""
+        renamed = f", id was {node.old_id}" if node.renamed else ""
+        return f"{node.type or 'no type'}{inside}{renamed}"
+
+    def _whole(self, data: Mapping[str, Any]) -> Iterator[Line]:
+        """The settings of a node that came."""
+        for key, value in data.items():
+            if key not in _HEADS and not is_empty(value):
+                yield from self._change(Change(("data", key), "added", None, value), 1)
+
+    def _changes(self, changes: Iterable[Change], indent: int) -> Iterator[Line]:
+        """The changes, those that say nothing gathered in one note."""
+        quiet, loose = [], 0
+        for change in sorted(changes, key=lambda change: _RANKS.get(change.where, 0)):
+            if _is_loose_id(change.path):
+                loose += 1
+            elif change.kind != "moved" and is_empty(change.old) and is_empty(change.new):
+                quiet.append(change.where)
+            else:
+                yield from self._change(change, indent)
+        if quiet:
+            yield Line("note", "empty or off, before and after:", ", ".join(quiet), indent)
+        if loose:
+            yield Line("note", f"{loose} internal ids are others", "", indent)
+
+    def _change(self, change: Change, indent: int) -> Iterator[Line]:
+        name, old, new = change.where, change.old, change.new
+        if change.kind == "moved":
+            yield Line("moved", name, _move(change.path), indent)
+        elif _is_text(old) and _is_text(new) and _is_long(old, new) and not self._hidden(change):
+            yield Line(change.kind, f"{name}:", "", indent)
+            yield from _text_block(old or "", new or "", name_of(change.path), indent + 1)
+        elif change.kind == "changed":
+            before = brief(old, self.old_titles, change.path, _SHORT)
+            after = brief(new, self.new_titles, change.path, _SHORT)
+            yield Line(
+                "changed", f"{name}:", f"{before} → {after}" if before != after else f"changed {HIDDEN}", indent
+            )
+        else:
+            yield from self._one_sided(change, indent)
+
+    @staticmethod
+    def _hidden(change: Change) -> bool:
+        return is_hidden(change.path, change.old) or is_hidden(change.path, change.new)
+
+    def _one_sided(self, change: Change, indent: int) -> Iterator[Line]:
+        """A value that came or went: in one line, or part by part if that is too long."""
+        value, titles = change.new, self.new_titles
+        if change.kind == "removed":
+            value, titles = change.old, self.old_titles
+        told = brief(value, titles, change.path, width=0)
+        if len(told) <= _WIDTH or not isinstance(value, dict | list):
+            yield Line(change.kind, f"{change.where}:", cut(told, _WIDTH), indent)
+            return
+        steps: Iterable[Step] = value if isinstance(value, dict) else items_of([], value, [])
+        for step, part in zip(steps, value.values() if isinstance(value, dict) else value, strict=True):
+            if not is_empty(part) and not _is_loose_id((*change.path, step)):
+                old, new = (part, None) if change.kind == "removed" else (None, part)
+                yield from self._change(Change((*change.path, step), change.kind, old, new), indent)
+
+    def _variables(self, variables: Iterable[VariableChange]) -> Iterator[Line]:
+        for variable in variables:
+            side = variable.new if variable.new is not None else variable.old or {}
+            kind = str(side.get("value_type") or "no type")
+            if variable.kind != "changed":
+                value = "" if variable.secret else brief(side.get("value"), _SPECIAL, (variable.name, "value"))
+                yield Line(variable.kind, variable.name, f"{kind} = {value}" if value else kind)
+                continue
+            yield Line("changed", variable.name, kind)
+            for change in variable.fields:
+                if variable.secret and change.path[:1] == ("value",):
+                    yield Line("changed", "value:", f"changed {HIDDEN}", 1)
+                else:
+                    named = Change((variable.name, *change.path), change.kind, change.old, change.new)
+                    yield from self._change(named, 1)
+
+    def _features(self, changes: Iterable[Change]) -> Iterator[Line]:
+        for change in changes:
+            switched = {"added": "on", "removed": "off"}.get(change.kind)
+            value = change.new if change.kind == "added" else change.old
+            if len(change.path) == 1 and switched and isinstance(value, dict):
+                detail = f"switched {switched}, {brief(value, _SPECIAL, change.path)}"
+                yield Line(change.kind, f"{change.where}:", detail)
+            else:
+                yield from self._changes([change], 0)
+
+    def _dependencies(self, changes: Iterable[Change]) -> Iterator[Line]:
+        for change in changes:
+            item, last = change.path[0], change.path[-1]
+            name = item.key if isinstance(item, Item) else str(item)
+            if len(change.path) == 1 and change.kind != "moved":
+                value = change.old if change.kind == "removed" else change.new
+                yield Line(change.kind, name, _version(value) or brief(value, _SPECIAL))
+            elif change.kind == "changed" and isinstance(last, str) and last.endswith("unique_identifier"):
+                before, after = (identified(id_of(value))[1] for value in (change.old, change.new))
+                told = before and before != after
+                yield Line("changed", f"{name}:", f"{before} → {after}" if told else "another build of it")
+            else:
+                yield from self._changes([change], 0)
+
+
+def _section(heading: str, body: Iterable[Line]) -> Iterator[Line]:
+    body = list(body)
+    if body:
+        yield Line("heading", heading)
+        yield from body
+
+
+def _node_name(node: NodeChange) -> str:
+    return f"{node.title} [{node.id}]" if node.title and node.title != node.id else f"[{node.id}]"
+
+
+def _edge(edge: EdgeChange) -> Line:
+    branch = f" ({edge.branch})" if edge.branch else ""
+    return Line(edge.kind, f"{edge.source_title}{branch} → {edge.target_title}")
+
+
+def _secret(name: str) -> Line:
+    return Line("changed", name, f"secret, value changed {HIDDEN}")
+
+
+def _move(path: Path) -> str:
+    item = path[-1]
+    if isinstance(item, Item) and item.old is not None and item.new is not None:
+        return f"moved from place {item.old + 1} to {item.new + 1}"
+    return "moved"
+
+
+def _version(dependency: Any) -> str:
+    value = dependency.get("value") if isinstance(dependency, dict) else None
+    names = (
+        [part for key, part in value.items() if key.endswith("unique_identifier")] if isinstance(value, dict) else []
+    )
+    return identified(id_of(names[0]))[1] if names else ""
+
+
+def _is_loose_id(path: Path) -> bool:
+    return len(path) > 2 and path[-1] == "id" and path[-3] in _LOOSE_IDS
+
+
+def _is_text(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_long(old: str | None, new: str | None) -> bool:
+    """Whether texts are shown line by line."""
+    return "\n" in (old or "") + (new or "") or len(old or "") + len(new or "") > _SHORT
+
+
+def _text_block(old: str, new: str, name: str, indent: int) -> Iterator[Line]:
+    """How a text changed, came or went, line by line, keys hidden."""
+    if not old or not new:
+        yield from _one_sided(shown_text(old or new, name), "removed" if old else "added", indent)
+        return
+    before, after = shown_text(old, name).split("\n"), shown_text(new, name).split("\n")
+    found = line_diff(old, new)
+    gone = {before[line.old] for line in found if line.role == "removed" and line.old is not None}
+    come = {after[line.new] for line in found if line.role == "added" and line.new is not None}
+    blank = "".join(old.split()) == "".join(new.split())
+    for line in found:
+        if line.role == "gap":
+            yield Line("context", "…", "", indent, (), True)
+            continue
+        text = after[line.new] if line.new is not None else before[line.old or 0]
+        if line.role != "context" and text in gone & come:
+            # Nothing but what is hidden differs.
+            if line.role == "added":
+                yield Line("changed", text, f"changed {HIDDEN}", indent, (), True)
+            continue
+        marks = line.marks if text == line.text else ()
+        text, marks = windowed(text, marks, _WIDTH)
+        yield Line(line.role, text, "", indent, marks, True)
+    if blank:
+        yield Line("note", "only white space differs", "", indent)
+
+
+def _one_sided(text: str, role: Literal["added", "removed"], indent: int) -> Iterator[Line]:
+    all_lines = text.rstrip("\n").split("\n")
+    for line in all_lines[:_MOST_LINES]:
+        yield Line(role, windowed(line, (), _WIDTH)[0], "", indent, (), True)
+    if len(all_lines) > _MOST_LINES:
+        yield Line("note", f"… {len(all_lines) - _MOST_LINES} more lines", "", indent)

@@ -1,0 +1,184 @@
+"""What differs between two texts: lines, and the words in them."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Final, Literal
+
+type Span = tuple[int, int]
+"""From which character to which, the last not among them."""
+
+_CONTEXT: Final = 2
+# A word, a run of spaces, or a sign; of scripts without spaces every character.
+_TOKEN: Final = re.compile(r"[^\W\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+|\s+|.", re.DOTALL)
+_ALIKE: Final = 0.5
+_MOST_TOKENS: Final = 4_000
+_MOST_CELLS: Final = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class TextLine:
+    """A line of a text diff. `marks` are the words of a removed or added line that are others in its counterpart;
+    `old` and `new` are its places in the two texts. A ``gap`` stands for lines that are left out."""
+
+    role: Literal["removed", "added", "context", "gap"]
+    text: str
+    old: int | None = None
+    new: int | None = None
+    marks: tuple[Span, ...] = ()
+
+
+def line_diff(old: str, new: str, context: int = _CONTEXT) -> tuple[TextLine, ...]:
+    """The lines that make `new` of `old`, with so many lines of `context` around them; none when they are equal."""
+    ours, theirs = old.split("\n"), new.split("\n")
+    lines: list[TextLine] = []
+    blocks = _blocks(ours, theirs)
+    for n, (kind, i, i_end, j, j_end) in enumerate(blocks):
+        if kind == "equal":
+            head = context if n else 0
+            tail = context if n < len(blocks) - 1 else 0
+            lines += _context(ours, i, i_end, j, head, tail)
+        else:
+            lines += _block(ours, theirs, (i, i_end), (j, j_end))
+    return tuple(lines)
+
+
+def word_marks(old: str, new: str) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    """The words of `old` that are not in `new` at their place, and those of `new` that are not in `old`."""
+    ours, theirs = _TOKEN.findall(old), _TOKEN.findall(new)
+    if len(ours) > _MOST_TOKENS or len(theirs) > _MOST_TOKENS:
+        return (), ()
+    gone: list[Span] = []
+    come: list[Span] = []
+    places, others = _offsets(ours), _offsets(theirs)
+    for kind, i, i_end, j, j_end in _blocks(ours, theirs):
+        if kind != "equal":
+            if i < i_end:
+                gone.append((places[i], places[i_end]))
+            if j < j_end:
+                come.append((others[j], others[j_end]))
+    return _joined(old, gone), _joined(new, come)
+
+
+def likeness(old: str, new: str) -> float:
+    """How much two lines have in common, from 0 to 1."""
+    matcher = SequenceMatcher(None, _TOKEN.findall(old), _TOKEN.findall(new), autojunk=False)
+    return matcher.ratio() if matcher.real_quick_ratio() >= _ALIKE <= matcher.quick_ratio() else 0.0
+
+
+def _blocks(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, int, int, int, int]]:
+    """The blocks of `difflib`, found between the beginning and the end that both have in common."""
+    shortest = min(len(old), len(new))
+    head = next((n for n in range(shortest) if old[n] != new[n]), shortest)
+    tail = next((n for n in range(shortest - head) if old[-1 - n] != new[-1 - n]), shortest - head)
+    ours, theirs = old[head : len(old) - tail], new[head : len(new) - tail]
+    blocks = [("equal", 0, head, 0, head)] if head else []
+    if len(ours) * len(theirs) > _MOST_CELLS:
+        blocks.append(("replace", head, len(old) - tail, head, len(new) - tail))
+    else:
+        matcher = SequenceMatcher(None, ours, theirs, autojunk=False)
+        blocks += [
+            (kind, i + head, i_end + head, j + head, j_end + head)
+            for kind, i, i_end, j, j_end in matcher.get_opcodes()
+        ]
+    if tail:
+        blocks.append(("equal", len(old) - tail, len(old), len(new) - tail, len(new)))
+    return blocks
+
+
+def _context(lines: Sequence[str], i: int, i_end: int, j: int, head: int, tail: int) -> list[TextLine]:
+    """The first and last of lines that both texts have."""
+    count = i_end - i
+    if count <= head + tail + 1:  # a gap would save nothing
+        chosen = range(count) if head and tail else range(count - tail, count) if tail else range(min(head, count))
+        return [TextLine("context", lines[i + n], i + n, j + n) for n in chosen if n >= 0]
+    first = [TextLine("context", lines[i + n], i + n, j + n) for n in range(head)]
+    last = [TextLine("context", lines[i + n], i + n, j + n) for n in range(count - tail, count)]
+    gap = [TextLine("gap", "")] if first and last else []
+    return [*first, *gap, *last]
+
+
+def _block(old: Sequence[str], new: Sequence[str], ours: Span, theirs: Span) -> list[TextLine]:
+    """A block of lines that were replaced: those removed, then those added, words marked where two are alike."""
+    twins = _twins(old[slice(*ours)], new[slice(*theirs)])
+    marks = {(i, j): word_marks(old[ours[0] + i], new[theirs[0] + j]) for i, j in twins}
+    gone = {i: found[0] for (i, _), found in marks.items()}
+    come = {j: found[1] for (_, j), found in marks.items()}
+    return [
+        *(TextLine("removed", old[i], i, None, gone.get(i - ours[0], ())) for i in range(*ours)),
+        *(TextLine("added", new[j], None, j, come.get(j - theirs[0], ())) for j in range(*theirs)),
+    ]
+
+
+def _twins(old: Sequence[str], new: Sequence[str]) -> list[Span]:
+    """Which lines became which, in their order."""
+    if len(old) == len(new) == 1:
+        return [(0, 0)] if old[0].strip() and new[0].strip() else []
+    if len(old) * len(new) > _MOST_TOKENS // 10:
+        return []
+    twins: list[Span] = []
+    start = 0
+    for i, line in enumerate(old):
+        found = [(likeness(line, new[j]), -j) for j in range(start, len(new))] if line.strip() else []
+        best, place = max(found, default=(0.0, 0))
+        if best >= _ALIKE:
+            twins.append((i, -place))
+            start = 1 - place
+    return twins
+
+
+def _offsets(tokens: Sequence[str]) -> list[int]:
+    places = [0]
+    for token in tokens:
+        places.append(places[-1] + len(token))
+    return places
+
+
+def _joined(text: str, spans: Sequence[Span]) -> tuple[Span, ...]:
+    """`spans` as few: two with nothing but space between them are one, and space around one is none of it."""
+    joined: list[Span] = []
+    for start, end in spans:
+        if joined and not text[joined[-1][1] : start].strip():
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return tuple(_trimmed(text, span) for span in joined)
+
+
+def _trimmed(text: str, span: Span) -> Span:
+    start, end = span
+    inner = text[start:end]
+    if not inner.strip():
+        return span
+    return end - len(inner.lstrip()), start + len(inner.rstrip())
+
+
+def windowed(text: str, marks: Sequence[Span], width: int) -> tuple[str, tuple[Span, ...]]:
+    """A long line cut to what is around its `marks`, at most about `width` characters, with the marks at their new
+    places; without marks its beginning and how long it is."""
+    if len(text) <= width:
+        return text, tuple(marks)
+    if not marks:
+        return cut(text, width), ()
+    around = max(width // (4 * len(marks)), 15)
+    shown, end = "", 0
+    moved: list[Span] = []
+    for n, (start, stop) in enumerate(marks):
+        if len(shown) > width:
+            return f"{shown} … and {len(marks) - n} more", tuple(moved)
+        begin = max(start - around, end)
+        shown += "…" if begin > end else ""
+        shown += text[begin:start]
+        word = text[start:stop] if stop - start <= width else text[start : start + width // 2] + " … "
+        moved.append((len(shown), len(shown) + len(word)))
+        shown += word
+        following = marks[n + 1][0] if n + 1 < len(marks) else len(text)
+        end = min(stop + around, following)
+        shown += text[stop:end]
+    return shown + ("…" if end < len(text) else ""), tuple(moved)
+
+
+def cut(text: str, width: int) -> str:
+    """`text` if it is short, else its beginning and its length."""
+    return text if len(text) <= width else f"{text[: width - 20].rstrip()}… ({len(text):,} characters)"
