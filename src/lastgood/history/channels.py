@@ -204,6 +204,13 @@ def listing(tx: Tx, workflow: Workflow) -> list[Channel]:
     return [Channel(*row) for row in tx.connection.execute(_ALL, {"workflow": workflow.pk})]
 
 
+def expect(tx: Tx, workflow: Workflow, channel: Channel, expected: int) -> None:
+    """Raise `ChannelMoved` unless `channel` is at the generation `expected`: a stale caller hears first who came
+    before. What happens between this and the move, the move itself finds."""
+    if channel.generation != expected:
+        raise _lost(tx, workflow, channel, expected)
+
+
 def move(
     tx: Tx,
     who: Principal,

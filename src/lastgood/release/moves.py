@@ -55,6 +55,7 @@ def publish(
     Raises `AlreadyActive`, `FailedVersion`, `NoGraph`, `NotRunnable`, `ChannelMoved`, `UnknownVersion`."""
     version = versions.find(tx, version_id, workflow)
     pointer = channels.ensure(tx, workflow, channel)
+    channels.expect(tx, workflow, pointer, expected)
     _check_failed(tx, who, workflow, version, force=force, reason=reason)
     _check_runs(tx, workflow, version)
     if semver is not None:
@@ -79,6 +80,7 @@ def rollback(
     pointer = channels.get(tx, workflow, channel)
     if pointer.version is None:
         raise NothingLive(channel=channel, workflow=workflow.slug)
+    channels.expect(tx, workflow, pointer, expected)
     version, why = choose(tx, workflow, pointer, to)
     _check_failed(tx, who, workflow, version, force=force, reason=reason)
     if to is not None:
@@ -129,8 +131,7 @@ def _move(
     reason: str,
     why: str,
 ) -> Moved:
-    # A stale caller hears who was first, not that the first one went to the same version.
-    if channel.version_pk == version.pk and channel.generation == expected:
+    if channel.version_pk == version.pk:
         raise AlreadyActive(
             channel=channel.name, workflow=workflow.slug, version=version.id, generation=channel.generation
         )
