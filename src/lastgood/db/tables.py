@@ -9,14 +9,17 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Dialect,
     ForeignKey,
     Index,
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     String,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
 )
 
@@ -32,6 +35,19 @@ metadata = MetaData(
 
 # SQLite counts rowids only in a column declared exactly INTEGER.
 _Key = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Digest(TypeDecorator[str]):
+    """A SHA-256 that is text (hex) in Python and 32 bytes in the database."""
+
+    impl = LargeBinary(32)
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> bytes | None:
+        return None if value is None else bytes.fromhex(value)
+
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> str | None:
+        return None if value is None else bytes(value).hex()
 
 
 def _key() -> Column[int]:
@@ -88,18 +104,41 @@ workflow = Table(
     UniqueConstraint("workspace_pk", "slug"),
 )
 
-# What is at hand, and what retention has moved away. `snapshot.archived_at` is the mark that says which.
+# What blobs are compressed with. The id is made of the body, so that a body never changes under it.
+dictionary = Table(
+    "dictionary",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    # The greatest key of a blob when it was added: how much it has seen.
+    Column("seen", BigInteger, nullable=False),
+    _time("created_at"),
+    Column("body", LargeBinary, nullable=False),
+)
+
+# The parts of documents. The address is the beginning of the SHA-256 of the part, and not unique.
+blob = Table(
+    "blob",
+    metadata,
+    _key(),
+    Column("address", BigInteger, nullable=False, index=True),
+    Column("dictionary_id", Integer, ForeignKey("dictionary.id"), nullable=True),
+    Column("level", SmallInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+# What is at hand, and what retention has moved away. `snapshot.archived_at` is the mark that says which. `size` is
+# that of the canonical document, `body` the manifest: the keys of its blobs.
 content = Table(
     "content",
     metadata,
-    Column("digest", String(64), primary_key=True),
+    Column("digest", Digest, primary_key=True),
     Column("size", Integer, nullable=False),
     Column("body", LargeBinary, nullable=False),
 )
 archive = Table(
     "archive",
     metadata,
-    Column("digest", String(64), primary_key=True),
+    Column("digest", Digest, primary_key=True),
     Column("size", Integer, nullable=False),
     Column("body", LargeBinary, nullable=False),
 )

@@ -1,9 +1,13 @@
 """Snapshot content in the store: one function writes it, one reads it, one archives it.
 
-The body is the canonical JSON of a document without its secret values, compressed with zstd; its digest is the
-SHA-256 of the uncompressed bytes and is checked by every read."""
+The content is the canonical JSON of a document without its secret values; its digest is the SHA-256 of these bytes
+and is checked by every read. It lies in `blobs`, which versions share, and here as the manifest that names them.
+Archived content has its manifest in another table, and its blobs packed as tight as can be; they stay where they
+are, because versions at hand share most of them."""
 
 import hashlib
+from collections.abc import Iterable
+from itertools import batched
 from typing import Any
 
 import orjson
@@ -14,21 +18,22 @@ from lastgood import dsl
 from lastgood.db import tables as t
 from lastgood.db.tx import Tx
 from lastgood.errors import DamagedContent
+from lastgood.history import blobs, manifest
 
-_HOT_LEVEL, _ARCHIVE_LEVEL = 3, 12
-_MOST = 2**27  # no document reaches this; a damaged frame header cannot make us allocate more
+_CHUNK = 500  # digests in one statement
 
-_WRITE = insert(t.content)
+_WRITE, _ARCHIVE = insert(t.content), insert(t.archive)
 _MEND = update(t.content).where(t.content.c.digest == bindparam("of")).values(body=bindparam("mended"))
-_READ = (
-    select(t.content.c.body)
-    .where(t.content.c.digest == bindparam("digest"))
-    .union_all(select(t.archive.c.body).where(t.archive.c.digest == bindparam("digest")))
-)
 _HOT = select(t.content.c.size, t.content.c.body).where(t.content.c.digest == bindparam("digest"))
 _COLD = select(t.archive.c.size, t.archive.c.body).where(t.archive.c.digest == bindparam("digest"))
+_READ = _HOT.union_all(_COLD)
 _DROP_HOT = delete(t.content).where(t.content.c.digest == bindparam("digest"))
 _DROP_COLD = delete(t.archive).where(t.archive.c.digest == bindparam("digest"))
+_SOME = [
+    select(table.c.digest, table.c.body).where(table.c.digest.in_(bindparam("some", expanding=True)))
+    for table in (t.content, t.archive)
+]
+_DIGESTS = select(t.content.c.digest).union_all(select(t.archive.c.digest))
 
 
 def write_content(tx: Tx, document: dsl.Document) -> str:
@@ -37,57 +42,80 @@ def write_content(tx: Tx, document: dsl.Document) -> str:
     body = dsl.canonical(document.data)
     digest = hashlib.sha256(body).hexdigest()
     held = tx.connection.execute(_HOT, {"digest": digest}).first()
+    if held is not None and _rebuild(tx, held.body) == body:
+        return digest
+    parts = manifest.split(document.data)
+    if manifest.join(parts) != body:
+        raise AssertionError("a document that is cut up and joined must be itself")
+    packed = manifest.pack(blobs.store(tx, parts))
     if held is None:
         tx.connection.execute(_DROP_COLD, {"digest": digest})
-        packed = zstandard.compress(body, _HOT_LEVEL)
         tx.connection.execute(_WRITE, {"digest": digest, "size": len(body), "body": packed})
-    elif _open(held.body) != body:
-        tx.connection.execute(_MEND, {"of": digest, "mended": zstandard.compress(body, _HOT_LEVEL)})
+    else:
+        tx.connection.execute(_MEND, {"of": digest, "mended": packed})
     return digest
 
 
 def read_content(tx: Tx, digest: str, snapshot: str) -> dict[str, Any]:
     """The document under `digest`, hot or archived. Raises `DamagedContent` naming `snapshot`."""
-    packed = tx.connection.execute(_READ, {"digest": digest}).scalar()
-    data: dict[str, Any] = orjson.loads(_unpack(packed, digest, snapshot))
+    row = tx.connection.execute(_READ, {"digest": digest}).first()
+    data: dict[str, Any] = orjson.loads(_whole(tx, row.body if row else b"", digest, snapshot))
     return data
 
 
 def archive_content(tx: Tx, digest: str, snapshot: str) -> None:
-    """Move a content out of the hot table, packed tighter."""
+    """Move a content out of the hot table, and pack what it is made of tighter. Raises `DamagedContent`."""
     row = tx.connection.execute(_HOT, {"digest": digest}).first()
     if row is None:
         return
-    body = _unpack(row.body, digest, snapshot)
-    packed = zstandard.compress(body, _ARCHIVE_LEVEL)
-    tx.connection.execute(insert(t.archive), {"digest": digest, "size": row.size, "body": packed})
+    _whole(tx, row.body, digest, snapshot)
+    blobs.tighten(tx, manifest.unpack(row.body))
+    tx.connection.execute(_ARCHIVE, {"digest": digest, "size": row.size, "body": row.body})
     tx.connection.execute(_DROP_HOT, {"digest": digest})
 
 
 def restore_content(tx: Tx, digest: str) -> None:
-    """Bring an archived content back to the hot table."""
+    """Bring an archived content back to the hot table. Raises `DamagedContent`."""
     row = tx.connection.execute(_COLD, {"digest": digest}).first()
     if row is None:
         return
-    body = _unpack(row.body, digest, digest[:12])
-    packed = zstandard.compress(body, _HOT_LEVEL)
-    tx.connection.execute(_WRITE, {"digest": digest, "size": row.size, "body": packed})
+    _whole(tx, row.body, digest, digest[:12])
+    tx.connection.execute(_WRITE, {"digest": digest, "size": row.size, "body": row.body})
     tx.connection.execute(_DROP_COLD, {"digest": digest})
 
 
-def _unpack(packed: bytes | None, digest: str, snapshot: str) -> bytes:
-    body = _open(packed or b"")
+def digests(tx: Tx) -> list[str]:
+    """The digests of all contents, hot and archived."""
+    return list(tx.connection.execute(_DIGESTS).scalars())
+
+
+def manifests(tx: Tx, digests: Iterable[str]) -> dict[str, list[int]]:
+    """The keys of the blobs that each content is made of, skeleton first; contents that are gone or whose manifest is
+    damaged are missing from the answer."""
+    found: dict[str, list[int]] = {}
+    for some in batched(set(digests), _CHUNK):
+        for statement in _SOME:
+            for row in tx.connection.execute(statement, {"some": some}):
+                try:
+                    found[row.digest] = manifest.unpack(row.body)
+                except (ValueError, zstandard.ZstdError):
+                    continue
+    return found
+
+
+def _whole(tx: Tx, packed: bytes, digest: str, snapshot: str) -> bytes:
+    body = _rebuild(tx, packed)
     found = hashlib.sha256(body).hexdigest()
     if found != digest:
         raise DamagedContent(snapshot=snapshot, found=found[:12] if body else "unreadable", expected=digest[:12])
     return body
 
 
-def _open(packed: bytes) -> bytes:
-    """The uncompressed bytes, none where they cannot be had."""
+def _rebuild(tx: Tx, packed: bytes) -> bytes:
+    """The canonical document of a manifest, none where it cannot be had."""
     try:
-        if zstandard.frame_content_size(packed) > _MOST:
-            return b""
-        return zstandard.decompress(packed, max_output_size=_MOST)
-    except zstandard.ZstdError:
+        ids = manifest.unpack(packed)
+        parts = blobs.load(tx, ids)
+        return manifest.join([parts[id] for id in ids])
+    except (ValueError, KeyError, zstandard.ZstdError):
         return b""

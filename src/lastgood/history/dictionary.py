@@ -1,0 +1,113 @@
+"""The dictionaries that blobs are compressed with: rows that never change, each named by its own bytes.
+
+A dictionary is trained on what a store holds, outside of any write transaction (`train`), and added in one (`add`).
+New blobs use the newest; older ones stay for what was packed with them."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterable
+
+import zstandard
+from sqlalchemy import bindparam, func, insert, select
+
+from lastgood.db import tables as t
+from lastgood.db.tx import Tx
+
+SIZE = 64 * 2**10
+_FEWEST = 1_000  # blobs to train on; of fewer, plain zstd is as good
+_GROWTH = 8  # a store that has grown so many times deserves a new dictionary
+_SAMPLES = 8_000
+_LONGEST = 32 * 2**10  # of a sample: one long text says little of the others
+
+_NEWEST = select(t.dictionary.c.id).order_by(t.dictionary.c.seen.desc(), t.dictionary.c.id).limit(1)
+_SEEN = select(func.coalesce(func.max(t.dictionary.c.seen), 0))
+_BODY = select(t.dictionary.c.body).where(t.dictionary.c.id == bindparam("id"))
+_GREATEST = select(func.coalesce(func.max(t.blob.c.pk), 0))
+_ADD = insert(t.dictionary)
+
+_known: dict[int, bytes] = {}
+_local = threading.local()  # zstd's contexts serve one thread at a time
+
+
+def newest(tx: Tx) -> int | None:
+    """The dictionary that new blobs are packed with."""
+    found: int | None = tx.connection.execute(_NEWEST).scalar()
+    return found
+
+
+def wanted(tx: Tx) -> bool:
+    """Whether a store has become large enough for its first dictionary, or for another one."""
+    held: int = tx.connection.execute(_GREATEST).scalar_one()
+    seen: int = tx.connection.execute(_SEEN).scalar_one()
+    return held >= max(_FEWEST, _GROWTH * seen)
+
+
+def train(samples: Iterable[bytes]) -> bytes | None:
+    """A dictionary made of `samples` (parts of documents), None where they are too few to make one."""
+    few: list[bytes | bytearray | memoryview] = [sample for sample in samples if 8 <= len(sample) <= _LONGEST]
+    try:
+        return zstandard.train_dictionary(SIZE, few).as_bytes() if len(few) >= _FEWEST // 2 else None
+    except zstandard.ZstdError:
+        return None  # all the same, for example
+
+
+def sample_step(tx: Tx) -> int:
+    """Every how many blobs to take one, so that the samples are spread over the whole store."""
+    held: int = tx.connection.execute(_GREATEST).scalar_one()
+    return max(1, held // _SAMPLES)
+
+
+def add(tx: Tx, body: bytes) -> int:
+    """Keep a dictionary for use from now on, and give its id."""
+    id = id_of(body)
+    if tx.connection.execute(_BODY, {"id": id}).first() is None:
+        seen: int = tx.connection.execute(_GREATEST).scalar_one()
+        tx.connection.execute(_ADD, {"id": id, "seen": seen, "created_at": tx.now, "body": body})
+    return id
+
+
+def id_of(body: bytes) -> int:
+    """The id of a dictionary: 31 bits of its SHA-256."""
+    return int.from_bytes(hashlib.sha256(body).digest()[:4], "big") >> 1
+
+
+def compressor(tx: Tx, id: int | None, level: int) -> zstandard.ZstdCompressor:
+    """What packs blobs at `level` on this thread. Raises `ValueError` when the dictionary is damaged."""
+    return _codec("compressors", (id, level), lambda: _compressor(_bytes(tx, id), level))
+
+
+def decompressor(tx: Tx, id: int | None) -> zstandard.ZstdDecompressor:
+    """What unpacks them. Raises `ValueError` when the dictionary is damaged."""
+    return _codec("decompressors", id, lambda: _decompressor(_bytes(tx, id)))
+
+
+def _codec[T](kind: str, key: object, make: Callable[[], T]) -> T:
+    codecs: dict[object, T] = _local.__dict__.setdefault(kind, {})
+    if key not in codecs:
+        codecs[key] = make()
+    return codecs[key]
+
+
+def _compressor(body: bytes | None, level: int) -> zstandard.ZstdCompressor:
+    if body is None:
+        return zstandard.ZstdCompressor(level=level)
+    trained = zstandard.ZstdCompressionDict(body)
+    trained.precompute_compress(level=level)
+    # The row of a blob says which dictionary; its frame need not.
+    return zstandard.ZstdCompressor(level=level, dict_data=trained, write_dict_id=False)
+
+
+def _decompressor(body: bytes | None) -> zstandard.ZstdDecompressor:
+    trained = zstandard.ZstdCompressionDict(body) if body is not None else None
+    return zstandard.ZstdDecompressor(dict_data=trained)
+
+
+def _bytes(tx: Tx, id: int | None) -> bytes | None:
+    if id is None:
+        return None
+    if id not in _known:
+        body = bytes(tx.connection.execute(_BODY, {"id": id}).scalar() or b"")
+        if id_of(body) != id:
+            raise ValueError(f"dictionary {id} is damaged")
+        _known[id] = body
+    return _known[id]
