@@ -11,7 +11,7 @@ from typer.exceptions import Abort, TyperException
 from typer.main import get_command
 
 import lastgood
-from lastgood.cli import admin, documents, keys, moves, output, proofs, running, state
+from lastgood.cli import admin, documents, keys, meaning, moves, output, proofs, running, state
 from lastgood.cli.commands import Group, Late, add, group, keep_server, keep_token
 from lastgood.errors import LastgoodError
 
@@ -37,6 +37,18 @@ add(
     app,
     {"publish": moves.publish, "rollback": moves.rollback, "log": moves.log, "run": running.run},
     "Serve them",
+)
+add(
+    app,
+    {
+        "diff": meaning.diff,
+        "lint": meaning.lint,
+        "interface": meaning.interface,
+        "deps": meaning.deps,
+        "pin": meaning.pin,
+        "tag": meaning.tag,
+    },
+    "Know them",
 )
 add(app, {"mark": proofs.mark}, "Prove them")
 app.add_typer(proofs.smoke, name="smoke", rich_help_panel="Prove them")

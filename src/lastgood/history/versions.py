@@ -318,7 +318,7 @@ def set_state(
         tx,
         who,
         "version:mark",
-        f"workflow/{version.workflow_id}/version/{version.id}",
+        _resource(version),
         before=version.state,
         after=state,
         reason=reason,
@@ -346,7 +346,7 @@ def evidence_of(tx: Tx, version: Version, limit: int = 20) -> list[dict[str, Any
     ]
 
 
-def set_semver(tx: Tx, version: Version, semver: str) -> None:
+def set_semver(tx: Tx, who: Principal, version: Version, semver: str) -> None:
     """Give `version` its SemVer. Raises `IdTaken` when another version of the workflow carries it."""
     taken = select(t.version.c.id).where(
         t.version.c.workflow_pk == version.workflow_pk, t.version.c.semver == semver, t.version.c.pk != version.pk
@@ -355,6 +355,27 @@ def set_semver(tx: Tx, version: Version, semver: str) -> None:
     if other is not None:
         raise IdTaken(kind="SemVer", value=semver, by=f" by {other}")
     tx.connection.execute(update(t.version).where(t.version.c.pk == version.pk).values(semver=semver))
+    audit.append(tx, who, "version:tag", _resource(version), before=version.semver, after=semver)
+
+
+def set_pinned(tx: Tx, who: Principal, version: Version, pinned: bool) -> Version:
+    """Keep `version` at hand whatever its age, or let retention have it."""
+    tx.connection.execute(update(t.version).where(t.version.c.pk == version.pk).values(pinned=pinned))
+    audit.append(tx, who, "version:pin" if pinned else "version:unpin", _resource(version))
+    return by_pk(tx, version.pk)
+
+
+def secrets_changed(tx: Tx, old: Version, new: Version) -> frozenset[str]:
+    """The secret variables whose values differ between two versions, by their keyed fingerprints."""
+    before, after = (
+        {row.name: row.fingerprint for row in tx.connection.execute(_SECRETS, {"version": one.pk})}
+        for one in (old, new)
+    )
+    return frozenset(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+
+
+def _resource(version: Version) -> str:
+    return f"workflow/{version.workflow_id}/version/{version.id}"
 
 
 def _version(row: Any, pointing: Mapping[int, tuple[str, ...]]) -> Version:

@@ -59,7 +59,7 @@ def publish(
     _check_failed(tx, who, workflow, version, force=force, reason=reason)
     _check_runs(tx, workflow, version)
     if semver is not None:
-        versions.set_semver(tx, version, semver)
+        versions.set_semver(tx, who, version, semver)
     return _move(tx, who, workflow, pointer, version, expected=expected, kind="publish", reason=reason, why="named")
 
 

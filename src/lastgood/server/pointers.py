@@ -20,13 +20,15 @@ from lastgood.targets import engine
 
 router = APIRouter(prefix="/v1")
 
+SEMVER = r"^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$"
+
 
 class Publish(BaseModel):
     """A version to point the channel to."""
 
     version: str
     reason: str = Field("", max_length=2000)
-    semver: str | None = Field(None, pattern=r"^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$", max_length=64)
+    semver: str | None = Field(None, pattern=SEMVER, max_length=64)
     force: bool = Field(False, description="also to a failed version; needs a reason")
     verify: bool = Field(True, description="run the smoke requests afterwards")
 

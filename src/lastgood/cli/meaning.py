@@ -1,0 +1,230 @@
+"""Commands that read documents: diff, lint, interface, deps; and pin and tag."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from lastgood.cli import output
+from lastgood.cli.client import connect
+from lastgood.cli.parameters import Json, Version, Workflow, complete_version, complete_workflow, given
+from lastgood.errors import InvalidRequest
+
+_COLOURS = {
+    "heading": "bold",
+    "added": "green",
+    "removed": "red",
+    "changed": "yellow",
+    "moved": "cyan",
+    "note": "dim",
+}
+_DIFFERS = 1
+
+
+def diff(
+    ctx: typer.Context,
+    what: Annotated[
+        str, typer.Argument(metavar="WORKFLOW|FILE", help="A workflow, or a file.", autocompletion=complete_workflow)
+    ],
+    old: Annotated[
+        str | None,
+        typer.Argument(metavar="[OLD|FILE]", help="Version; live when left out.", autocompletion=complete_version),
+    ] = None,
+    new: Annotated[
+        str | None,
+        typer.Argument(metavar="[NEW]", help="Version; the newest when left out.", autocompletion=complete_version),
+    ] = None,
+    stat: Annotated[bool, typer.Option("--stat", help="Only a count for each node.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit code 1 when they differ.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what differs between two versions of a workflow, or between two files.
+
+    The layout of the canvas does not count. Secrets are told as changed, never shown.
+
+    \b
+    Examples:
+      lastgood diff prod-invoice
+      lastgood diff prod-invoice v-20261123-03 v-20261123-07 --stat
+      lastgood diff a.yml b.yml --exit-code
+    """
+    if old is not None and new is None and Path(what).is_file() and Path(old).is_file():
+        found = _of_files(Path(what), Path(old))
+    else:
+        with connect(given(ctx)) as api:
+            found = api.get("workflows", what, "diff", old=old, new=new)
+    if as_json:
+        output.print_json({name: found[name] for name in ("summary", "difference")})
+    elif markdown:
+        output.write(found["markdown"])
+    elif stat:
+        output.write(output.printable("\n".join(found["stat"])))
+    else:
+        if "old" in found:
+            output.write(output.paint(f"{found['old']['id']} → {found['new']['id']}: {found['summary']}", "bold"))
+        _show(found["lines"])
+    if exit_code and found["lines"]:
+        raise typer.Exit(_DIFFERS)
+
+
+def lint(
+    ctx: typer.Context,
+    what: Annotated[str, typer.Argument(metavar="FILE|VERSION", help="A document, or a version that is kept.")],
+    form: Annotated[Literal["text", "json", "github"], typer.Option("--format", help="How to tell.")] = "text",
+    allow: Annotated[list[str] | None, typer.Option("--allow", help="A rule to leave out; may be repeated.")] = None,
+) -> None:
+    """Look for mistakes that Dify and its engine do not find. Exit code 1 when there are errors.
+
+    A rule is silenced for a node by `lastgood: allow RULE` in its description.
+
+    \b
+    Examples:
+      lastgood lint flow.yml
+      lastgood lint flow.yml --format github
+      lastgood lint v-20261123-01 --allow unused-input
+    """
+    from lastgood import dsl
+    from lastgood.dsl.lint import RULES, as_github, as_json, as_lines
+    from lastgood.dsl.lint import lint as look
+
+    unknown = set(allow or ()) - set(RULES)
+    if unknown:
+        raise typer.BadParameter(f"there is no rule {sorted(unknown)[0]!r}", param_hint="--allow")
+    if Path(what).is_file():
+        document = _read(Path(what))
+    else:
+        with connect(given(ctx)) as api:
+            document = dsl.parse(api.file("versions", what, "document", format="json"), source=what)
+    report = look(document, allow=allow or ())
+    if form == "json":
+        output.print_json(as_json(report, what))
+    else:
+        output.write(output.printable((as_github if form == "github" else as_lines)(report, what)))
+    if any(problem.severity == "error" for problem in report.problems):
+        raise typer.Exit(1)
+
+
+def interface(ctx: typer.Context, workflow: Workflow, version: Version) -> None:
+    """Print a version's inputs and outputs as JSON Schema.
+
+    \b
+    Examples:
+      lastgood interface prod-invoice v-20261123-01 | jq .inputs.required
+    """
+    output.print_json(_asked(ctx, workflow, version, "interface"))
+
+
+def deps(ctx: typer.Context, workflow: Workflow, version: Version, as_json: Json = False) -> None:
+    """List what a version needs: models, plugins, tools, knowledge bases, hosts, variables, secrets, triggers.
+
+    \b
+    Examples:
+      lastgood deps prod-invoice v-20261123-01
+      lastgood deps prod-invoice v-20261123-01 --json | jq '.hosts[].host'
+    """
+    found = _asked(ctx, workflow, version, "dependencies")
+    if as_json:
+        output.print_json(found)
+        return
+    rows = [
+        [kind.replace("_", " "), _named(item), ", ".join(map(str, item.get("nodes", [])))]
+        for kind, items in found.items()
+        for item in items
+    ]
+    if rows:
+        output.table(("kind", "what", "nodes"), rows)
+    else:
+        output.warn(f"{version} needs nothing from outside.")
+
+
+def pin(
+    ctx: typer.Context,
+    version: Version,
+    off: Annotated[bool, typer.Option("--off", help="Let retention have it again.")] = False,
+) -> None:
+    """Keep a version at hand whatever its age.
+
+    \b
+    Examples:
+      lastgood pin v-20261123-01
+      lastgood pin v-20261123-01 --off
+    """
+    with connect(given(ctx)) as api:
+        found = api.post("versions", version, "pin", body={"pinned": not off})
+    output.write(f"{found['id']} of {found['workflow']} is {'pinned' if found['pinned'] else 'no longer pinned'}")
+
+
+def tag(
+    ctx: typer.Context, version: Version, semver: Annotated[str, typer.Argument(help="SemVer, such as 2.0.0.")]
+) -> None:
+    """Give a version its SemVer.
+
+    \b
+    Examples:
+      lastgood tag v-20261123-01 2.0.0
+    """
+    with connect(given(ctx)) as api:
+        found = api.post("versions", version, "tag", body={"semver": semver})
+    output.write(f"{found['id']} of {found['workflow']} is {found['semver']}")
+
+
+def _asked(ctx: typer.Context, workflow: str, version: str, what: str) -> dict[str, Any]:
+    with connect(given(ctx)) as api:
+        owner = api.get("versions", version)
+        if workflow not in (owner["workflow"], owner["workflow_id"]):
+            reason = f"{version} is a version of {owner['workflow']}, not of {workflow}"
+            raise InvalidRequest(where="VERSION", reason=reason)
+        found: dict[str, Any] = api.get("versions", version, what)
+    return found
+
+
+def _of_files(old: Path, new: Path) -> dict[str, Any]:
+    """The difference of two files; secret variables by their values, which are not shown."""
+    from lastgood import dsl
+    from lastgood.dsl import compare
+    from lastgood.dsl.compare.telling import told
+
+    first, second = _read(old), _read(new)
+    before, after = dsl.take_secrets(first)[1], dsl.take_secrets(second)[1]
+    changed = frozenset(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    return told(compare.compare(first, second, secrets_changed=changed))
+
+
+def _read(path: Path) -> Any:
+    from lastgood import dsl
+
+    try:
+        return dsl.parse(path.read_bytes(), source=path.name)
+    except OSError as error:
+        raise InvalidRequest(where=str(path), reason=os.strerror(error.errno or 0)) from None
+
+
+def _show(lines: list[dict[str, Any]]) -> None:
+    for line in lines:
+        if line["role"] == "heading":
+            output.write("")
+        colour = _COLOURS.get(line["role"], "")
+        start = output.paint("  " * line["indent"] + line["sign"] + " ", colour)
+        detail = f" {output.printable(line['detail'])}" if line["detail"] else ""
+        output.write(start + _marked(line["text"], line["marks"], colour) + output.paint(detail, colour))
+
+
+def _marked(text: str, marks: list[list[int]], colour: str) -> str:
+    """`text` in `colour`, the spans that differ in bold."""
+    parts, at = [], 0
+    for begin, end in marks:
+        parts += [(text[at:begin], colour), (text[begin:end], "bold")]
+        at = end
+    parts.append((text[at:], colour))
+    return "".join(output.paint(output.printable(part), style) for part, style in parts if part)
+
+
+def _named(item: dict[str, Any]) -> str:
+    """What a dependency is called: its telling values in one line."""
+    return " ".join(
+        str(value if not isinstance(value, list) else ", ".join(map(str, value)))
+        for name, value in item.items()
+        if name != "nodes" and value not in (None, "", [], False, True)
+    )

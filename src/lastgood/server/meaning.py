@@ -1,0 +1,104 @@
+"""Routes that say what documents mean: difference, interface, dependencies, lint; pins and tags."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field
+
+from lastgood import dsl
+from lastgood.db.audit import Principal
+from lastgood.db.tx import Tx
+from lastgood.dsl import compare, lint
+from lastgood.dsl.compare.telling import told
+from lastgood.dsl.dependencies import dependencies
+from lastgood.dsl.schema import input_schema, output_schema
+from lastgood.history import channels, versions, workflows
+from lastgood.history.versions import Version
+from lastgood.history.workflows import Workflow
+from lastgood.server.context import Context, Served, may, record_read
+from lastgood.server.pointers import SEMVER
+
+router = APIRouter(prefix="/v1")
+
+Reader = Annotated[Principal, Depends(may("workflow:read"))]
+
+
+class Pin(BaseModel):
+    """Whether retention leaves a version at hand."""
+
+    pinned: bool
+
+
+class Tag(BaseModel):
+    """The SemVer of a version."""
+
+    semver: str = Field(pattern=SEMVER, max_length=64)
+
+
+@router.get("/workflows/{workflow}/diff", summary="What differs between two versions; live against newest by default")
+def read_difference(
+    workflow: str, served: Served, who: Reader, old: str | None = None, new: str | None = None
+) -> dict[str, Any]:
+    record_read(served, who, "workflow:read", f"workflow/{workflow}/diff")
+    with served.store.read() as tx:
+        owner = workflows.find(tx, workflow)
+        first = _before(tx, owner) if old is None else versions.find(tx, old, owner)
+        second = versions.newest(tx, owner) if new is None else versions.find(tx, new, owner)
+        found = compare.compare(
+            versions.document_of(tx, first),
+            versions.document_of(tx, second),
+            secrets_changed=versions.secrets_changed(tx, first, second),
+        )
+    return {"old": first.public(), "new": second.public(), **told(found)}
+
+
+@router.get("/versions/{version}/interface", summary="Inputs and outputs as JSON Schema")
+def read_interface(version: str, served: Served, who: Reader) -> dict[str, Any]:
+    document = _document(served, version)
+    return {"inputs": input_schema(document), "outputs": output_schema(document)}
+
+
+@router.get("/versions/{version}/dependencies", summary="Models, plugins, tools, hosts, variables, secrets (names) …")
+def read_dependencies(version: str, served: Served, who: Reader) -> dict[str, Any]:
+    return dependencies(_document(served, version))
+
+
+@router.get("/versions/{version}/lint", summary="What Dify and its engine do not find")
+def read_lint(version: str, served: Served, who: Reader) -> dict[str, Any]:
+    return lint.as_json(lint.lint(_document(served, version)), version)
+
+
+@router.post("/versions/{version}/pin", summary="Keep a version at hand, or let retention have it")
+def pin(
+    version: str, body: Pin, served: Served, who: Annotated[Principal, Depends(may("workflow:archive"))]
+) -> dict[str, Any]:
+    def work(tx: Tx) -> Version:
+        return versions.set_pinned(tx, who, versions.find(tx, version), body.pinned)
+
+    return served.store.write(work).public()
+
+
+@router.post("/versions/{version}/tag", summary="Give a version its SemVer")
+def tag(
+    version: str, body: Tag, served: Served, who: Annotated[Principal, Depends(may("workflow:publish"))]
+) -> dict[str, Any]:
+    def work(tx: Tx) -> Version:
+        found = versions.find(tx, version)
+        versions.set_semver(tx, who, found, body.semver)
+        return versions.by_pk(tx, found.pk)
+
+    return served.store.write(work).public()
+
+
+def _before(tx: Tx, workflow: Workflow) -> Version:
+    """The version that `live` points to; the newest but one where nothing is live."""
+    for channel in channels.listing(tx, workflow):
+        if channel.name == channels.LIVE and channel.version_pk is not None:
+            return versions.by_pk(tx, channel.version_pk)
+    versions.newest(tx, workflow)  # says so when there is no version at all
+    return versions.page(tx, workflow, limit=2)[-1]
+
+
+def _document(served: Context, version: str) -> dsl.Document:
+    with served.store.read() as tx:
+        return versions.document_of(tx, versions.find(tx, version))
