@@ -13,7 +13,8 @@ _EDITOR: Final = frozenset({"edition_type", "varType", "label", "value_type", "h
 _LIMITS: Final = ("timeout.max_connect_timeout", "timeout.max_read_timeout", "timeout.max_write_timeout")
 _IDS: Final = ("prompt_template.[].id", "cases.[].id", "conditions.[].id", "cases.[].conditions.[].id", "[].id")
 # On where nothing is said, or passed on as they are: leaving them out is not the same as switching them off.
-_MEANT: Final = frozenset({"ssl_verify", "flatten_output", "enabled"})
+_ON: Final = frozenset({"ssl_verify", "flatten_output"})
+_MEANT: Final = _ON | {"enabled"}
 _PASSED_ON: Final = ("completion_params", "tool_parameters", "tool_configurations", "agent_parameters", "default")
 _NONE: Final[tuple[Any, ...]] = (None, "", [], {}, False, "none")
 _EDITED: Final = frozenset({"llm", "code", "if-else", "http-request", "template-transform", "end", "tool", "loop"})
@@ -36,8 +37,16 @@ def matters(change: Change, old: Any, new: Any, kind: str = "") -> bool:
         return "jinja2" in (change.old, change.new)
     if place.startswith("structured_output") and not any(map(_structured, (old, new))):
         return False
+    if last in _ON and _is_on(change.old) and _is_on(change.new):
+        return False
+    if place == "method" and kind == "http-request":
+        return str(change.old).lower() != str(change.new).lower()
     kept = place in _LIMITS or (kind in _EDITED and (place.endswith(_IDS) or last in _EDITOR))
     return not (kept or _same_nothing(change, place, last) or _switched_off(change.path, old, new))
+
+
+def _is_on(value: Any) -> bool:
+    return value is None or value is True
 
 
 def _same_nothing(change: Change, place: str, last: str) -> bool:

@@ -4,15 +4,17 @@ from typing import Final
 
 from lastgood.dsl.compare import Difference, compare
 from lastgood.dsl.document import Document
+from lastgood.dsl.rules.beside import Beside
 from lastgood.dsl.rules.canvas import judge_canvas
 from lastgood.dsl.rules.case import Case
 from lastgood.dsl.rules.features import judge_features, judge_mode
+from lastgood.dsl.rules.gather import Atom, Gather
 from lastgood.dsl.rules.inputs import judge_inputs
 from lastgood.dsl.rules.needs import judge_needs
+from lastgood.dsl.rules.nodes import Nodes
 from lastgood.dsl.rules.outputs import judge_outputs, judge_streaming
 from lastgood.dsl.rules.registry import RULES
 from lastgood.dsl.rules.rule import SEVERITIES, Change, RuleSettings
-from lastgood.dsl.rules.values import Atom, Values
 from lastgood.dsl.rules.webhooks import judge_webhooks
 
 PLAIN: Final = RuleSettings()
@@ -42,7 +44,9 @@ def examined(
         for look in (judge_mode, judge_inputs, judge_outputs, judge_streaming, judge_features, judge_webhooks):
             look(case)
         judge_needs(case)
-    values = Values(case)
-    values.judge()
+    gather = Gather(case)
+    Nodes(gather).judge()
+    Beside(gather).judge()
+    gather.flush()
     judge_canvas(case)
-    return case, values.assigned
+    return case, gather.assigned

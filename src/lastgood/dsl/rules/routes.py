@@ -6,6 +6,11 @@ from typing import Final
 OWNED: Final = ""
 """In place of a rule: judged as a whole elsewhere (inputs, outputs, webhooks)."""
 
+# Rules that say all of a node in one sentence, however many values it is made of.
+ONCE: Final = frozenset(
+    {"model-changed", "host-changed", "knowledge-unclear", "knowledge-added", "knowledge-removed"}
+)
+
 # Places are keys joined by points, `[]` for an item of a list; the longest that a path begins with counts.
 _MODEL: Final = {
     "model": "model-changed",
@@ -162,7 +167,7 @@ _CONFIG: Final = {
     "agent_mode.tools": "agent-tools-changed",
     "agent_mode.tools.[].tool_parameters": "tool-settings-changed",
     "dataset_configs": "retrieval-changed",
-    "dataset_configs.datasets": "knowledge-added",
+    "dataset_configs.datasets.datasets": "knowledge-added",
     "dataset_configs.reranking_model": "model-changed",
     "dataset_query_variable": "retrieval-changed",
     "user_input_form": OWNED,
