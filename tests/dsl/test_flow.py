@@ -159,7 +159,13 @@ TABLE: list[tuple[str, list[dict[str, Any]], tuple[str, str]]] = [
     ),
     (
         "within an iteration, behind a branch",
-        [*ITERATION, within("i", reader("in.text")), *chain("s", "i"), *chain("in", "x"), edge("ib", "x")],
+        [
+            *ITERATION,
+            within("i", reader("in.text")),
+            *chain("s", "i"),
+            *chain("in", "x"),
+            edge("ib", "x", sourceHandle="false"),
+        ],
         ("sometimes", "branch"),
     ),
     (
@@ -199,6 +205,23 @@ TABLE: list[tuple[str, list[dict[str, Any]], tuple[str, str]]] = [
             *(*chain("s", "x"), edge("is", "in")),
         ],
         ("never", "inside"),
+    ),
+    (
+        "an edge that no run takes is blamed for itself only",
+        [branch("b"), LLM, reader("m.text"), *chain("s", "b", "m", "x")],
+        ("always", ""),
+    ),
+    (
+        "nor does it count where branches meet",
+        [
+            branch("b"),
+            LLM,
+            reader("m.text"),
+            *chain("s", "b", "x"),
+            edge("b", "m", sourceHandle="yes"),
+            edge("m", "x"),
+        ],
+        ("always", ""),
     ),
     ("nobody gets there", [LLM, reader("m.text"), *chain("m", "x")], ("always", "")),
     ("nothing names it", [reader("gone.text"), *chain("s", "x")], ("always", "")),

@@ -20,6 +20,7 @@ from lastgood.dsl.index import (
     INNER_STARTS,
     SOURCE,
     TIMEOUT,
+    Edge,
     Index,
     Node,
     handles,
@@ -74,7 +75,7 @@ class Flow:
             node_id = waiting.pop()
             if node_id not in found:
                 found.add(node_id)
-                waiting += [target for targets in self._options[node_id].values() for target in targets]
+                waiting += self._targets(node_id)
                 if self.index.nodes[node_id].type in CONTAINERS:
                     waiting += self._roots(node_id)
         return frozenset(found)
@@ -166,7 +167,7 @@ class Flow:
         if definition not in self._after:
             first, ways = definition
             found: set[str] = set()
-            waiting = [t for way, ts in self._options[first].items() if ways is None or way in ways for t in ts]
+            waiting = [edge.target for edge in self._onward[first] if ways is None or edge.handle in ways]
             while waiting:
                 node_id = waiting.pop()
                 if node_id not in found:
@@ -176,7 +177,18 @@ class Flow:
         return self._after[definition]
 
     def _targets(self, node_id: str) -> list[str]:
-        return [target for targets in self._options[node_id].values() for target in targets]
+        """The nodes that edges lead to, also from handles that the node does not have: those are a mistake of their
+        own, and what is behind them is not blamed for it."""
+        return [edge.target for edge in self._onward[node_id]]
+
+    @cached_property
+    def _onward(self) -> Mapping[str, list[Edge]]:
+        """Of each node the edges that stay in its container."""
+        nodes = self.index.nodes
+        return {
+            node.id: [edge for edge in self.index.outgoing[node.id] if nodes[edge.target].parent == node.parent]
+            for node in nodes.values()
+        }
 
     @cached_property
     def _options(self) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
@@ -184,12 +196,12 @@ class Flow:
         options = {}
         for node in self.index.nodes.values():
             ways: dict[str, list[str]] = {"": []}
-            if node.fails_softly or handles(node) != (SOURCE,):
+            if handles(node) != (SOURCE,):
                 ways = {handle: [] for handle in handles(node)}
-            for edge in self.index.outgoing[node.id]:
-                if self.index.nodes[edge.target].parent == node.parent:
-                    # A handle that the node does not have is a finding of its own; here it is one more way.
-                    ways.setdefault("" if "" in ways else edge.handle, []).append(edge.target)
+            for edge in self._onward[node.id]:
+                way = "" if "" in ways else edge.handle
+                if way in ways:
+                    ways[way].append(edge.target)
             options[node.id] = {way: tuple(targets) for way, targets in ways.items()}
         return options
 

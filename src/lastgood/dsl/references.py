@@ -22,6 +22,7 @@ SPECIAL: Final = frozenset({"context", "histories", "query", "url", "files"})
 _OWN_OUTPUT: Final = "$output."
 # Names, notes and caches; code and Jinja templates, in which the engine puts nothing.
 _NO_TEXT: Final = frozenset({"title", "desc", "type", "id", "code", "jinja2_text", "tool_label", "tool_description"})
+# What Dify keeps in the data of a tool or an agent about the tools themselves.
 _CACHES: Final = frozenset({"paramSchemas", "params", "output_schema", "schemas"})
 _PLUGGED: Final = frozenset({"tool", "agent", "datasource"})
 _OPTIONAL: Final = (".query_attachment_selector", ".model_selector")
@@ -188,6 +189,7 @@ def _places(node: Node) -> Iterator[_Place]:
     """Without recursion: documents may be deep."""
     yield from _own_places(node)
     waiting: list[tuple[str, str, Any]] = [(f"{node.path}.data", "", node.data)]
+    caches = _CACHES if node.type in _PLUGGED else frozenset()
     no_text = _NO_TEXT | ({"template"} if node.type == "template-transform" else frozenset())
     while waiting:
         path, key, value = waiting.pop()
@@ -196,10 +198,12 @@ def _places(node: Node) -> Iterator[_Place]:
         elif isinstance(value, dict):
             if value.get("edition_type") == "jinja2":
                 value = {name: part for name, part in value.items() if name != "text"}
+            if value.get("variable") == "" and value.get("value_selector") == []:
+                continue  # a row that nobody filled in
             inner = [
                 (step(path, name), name, part)
                 for name, part in value.items()
-                if name[:1] != "_" and name not in _CACHES and not (isinstance(part, str) and name in no_text)
+                if name[:1] != "_" and name not in caches and not (isinstance(part, str) and name in no_text)
             ]
             waiting.extend(reversed(inner))
             if value.get("type") == "variable" and node.type in _PLUGGED and _parts(value.get("value")):

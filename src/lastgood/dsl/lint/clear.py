@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from lastgood.dsl.document import mappings
-from lastgood.dsl.index import Node, mapping, step, text
+from lastgood.dsl.index import Node, mapping, text
 from lastgood.dsl.lint.rules import Problem, Rule, Subject, quoted
+from lastgood.dsl.lint.texts import strings
 
 IN_CLEAR: Final = Rule(
     "secret-in-clear",
@@ -92,7 +93,6 @@ _PRIVATE: Final = re.compile(
     r"(?:localhost|127(?:\.\d+){3}|10(?:\.\d+){3}|192\.168(?:\.\d+){2}|172\.(?:1[6-9]|2\d|3[01])(?:\.\d+){2}|\[::1\]|"
     r"[^.]+|.*\.(?:local|internal|lan|localhost|svc|test))(?::\d+)?"
 )
-_SKIPPED: Final = frozenset({"paramSchemas", "params", "output_schema", "schemas", "position", "positionAbsolute"})
 _PLAIN_TYPES: Final = ("string", "number", "integer", "float")
 
 
@@ -124,21 +124,6 @@ def known(value: str) -> str:
 def redacted(sentence: str) -> str:
     """`sentence` without the secrets that it may quote from a document."""
     return _KNOWN.sub("•••", sentence) if known(sentence) else sentence
-
-
-def strings(value: Any, path: str) -> Iterator[tuple[str, str, str]]:
-    """The texts of `value` as (path, the key each stands under, text)."""
-    waiting = [(path, "", value)]
-    while waiting:
-        at, key, part = waiting.pop()
-        if isinstance(part, str):
-            yield at, key, part
-        elif isinstance(part, dict):
-            inner = [(step(at, name), name, item) for name, item in part.items() if name not in _SKIPPED]
-            # What stands under `value` is named by what is around it.
-            waiting += [(a, key if name == "value" and key else name, item) for a, name, item in reversed(inner)]
-        elif isinstance(part, list):
-            waiting += [(step(at, i), key, item) for i, item in reversed(list(enumerate(part)))]
 
 
 def _in_node(node: Node) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ from lastgood.dsl.document import Document
 from lastgood.dsl.index import Node, text
 from lastgood.dsl.interface import InputField, check_inputs, inputs
 from lastgood.dsl.lint.rules import Problem, Rule, Subject, listed, quoted
+from lastgood.dsl.lint.texts import bare_names
 from lastgood.dsl.outputs import Value, value_of
 
 UNUSED_INPUT: Final = Rule(
@@ -97,7 +98,9 @@ def _inputs(subject: Subject) -> Iterator[Problem]:
     start = next(iter(subject.index.of_type("start")), None)
     if start is None:
         return
-    opening = _opening(subject.document)
+    # What a text only seems to name is told there.
+    meant = {name for node in subject.index.nodes.values() for _, names in bare_names(node) for name in names}
+    passed = _opening(subject.document) | meant
     places = {text(form.get("variable")): i for i, form in reversed(_numbered(start.data.get("variables")))}
     used = {found.selector[1] for found in subject.references.users(start.id) if len(found.selector) > 1}
     whole = any(found.selector == (start.id,) for found in subject.references.all)
@@ -106,7 +109,7 @@ def _inputs(subject: Subject) -> Iterator[Problem]:
         path = f".variables[{places.get(field.name, 0)}]"
         if counts[field.name] > 1:
             yield DUPLICATE_INPUT.at(start, path, f"{counts[field.name]} inputs have the name {quoted(field.name)}.")
-        if field.name not in used | opening and not whole:
+        if field.name not in used | passed and not whole:
             asked = "must be given" if field.required else "may be given"
             sentence = f"The input {quoted(field.name)} {asked}, and nothing uses it."
             yield UNUSED_INPUT.at(start, path, sentence, None if field.required else "info")
@@ -189,7 +192,8 @@ def _variables(subject: Subject) -> Iterator[Problem]:
     ):
         for i, item in _numbered(workflow.get(part)):
             name = text(item.get("name"))
-            reading = [found for found in subject.references.users(first, name) if found.form != "written"]
-            if name and not reading and subject.document.has_graph:
-                sentence = f"Nothing uses the {kind} variable {quoted(name)}."
+            users = subject.references.users(first, name)
+            if name and all(found.form == "written" for found in users) and subject.document.has_graph:
+                verb = "Only written, and never read, is" if users else "Nothing uses"
+                sentence = f"{verb} the {kind} variable {quoted(name)}."
                 yield UNUSED_VARIABLE.at(None, f"workflow.{part}[{i}]", sentence)

@@ -12,9 +12,9 @@ from lastgood.dsl.schema import forms
 
 UNKNOWN_PLACE: Final = Rule(
     "prompt-unknown-input",
-    "warning",
+    "info",
     "The prompt of an app without a graph has a place for an input that its form does not ask for.",
-    "The place stays in the prompt as it is.",
+    "The place stays in the prompt as it is: a mistake, or a pattern for what the model should write.",
     "`{{language}}` in the prompt, and no such field in the form",
 )
 RULES: Final = (UNKNOWN_PLACE,)

@@ -8,7 +8,8 @@ from typing import Any, Literal
 from lastgood.dsl.dependencies import dependencies
 from lastgood.dsl.document import Document
 from lastgood.dsl.flow import Flow
-from lastgood.dsl.index import Index, Node
+from lastgood.dsl.index import Index, Node, text
+from lastgood.dsl.interface import inputs
 from lastgood.dsl.references import Reference, References
 
 type Severity = Literal["error", "warning", "info"]
@@ -63,6 +64,14 @@ class Subject:
     def needs(self) -> dict[str, list[dict[str, Any]]]:
         """What the document needs from outside."""
         return dependencies(self.document)
+
+    @cached_property
+    def variable_names(self) -> frozenset[str]:
+        """What a caller's inputs and the variables beside the nodes are called."""
+        document = self.document
+        beside = [*document.environment_variables, *document.conversation_variables]
+        given = [field.name for field in inputs(document)] if document.has_graph else []
+        return frozenset([*given, *(text(item.get("name")) for item in beside)]) - {""}
 
     def running(self, *types: str) -> Iterator[Node]:
         """The nodes of these types (all for none) that a run may reach, in canvas order."""

@@ -6,7 +6,7 @@ from typing import Final
 from lastgood.dsl.flow import handle_name
 from lastgood.dsl.index import CONTAINERS, INNER_STARTS, Node, id_of, mapping, text
 from lastgood.dsl.lint.rules import Problem, Rule, Subject, quoted
-from lastgood.dsl.lint.values import prompts
+from lastgood.dsl.lint.texts import prompts
 
 EMPTY_PROMPT: Final = Rule(
     "empty-prompt",
@@ -108,7 +108,7 @@ def find(subject: Subject) -> Iterator[Problem]:
         look = _LOOKS.get(node.type)
         if look:
             yield from look(subject, node)
-        shape = _old_shape(node)
+        shape = _old_shape(subject, node)
         if shape:
             yield OLD_SHAPE.at(node, "", f"{quoted(node.title)} is written in an old form: {shape}.")
 
@@ -187,7 +187,7 @@ def _schedule(subject: Subject, node: Node) -> Iterator[Problem]:
         yield BAD_SCHEDULE.at(node, ".cron_expression", f"{quoted(node.title)} does not say when: {said}.")
 
 
-def _old_shape(node: Node) -> str:
+def _old_shape(subject: Subject, node: Node) -> str:
     """What is old about the form of a node, ``""`` for nothing."""
     data = node.data
     old = {
@@ -203,7 +203,8 @@ def _old_shape(node: Node) -> str:
         ),
     }
     is_old, what = old.get(node.type, (False, ""))
-    if not is_old and node.parent and _marked(node):
+    around = subject.index.nodes.get(node.parent)
+    if not is_old and _marked(node) and around and id_of(around.data.get("start_node_id")) == node.id:
         return "an iteration begins with it, where a start node of its own now stands"
     return what if is_old else ""
 

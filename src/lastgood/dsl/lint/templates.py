@@ -6,7 +6,7 @@ from typing import Any, Final
 from lastgood.dsl.document import mappings
 from lastgood.dsl.index import Node, mapping, text
 from lastgood.dsl.lint.rules import Problem, Rule, Subject, listed, quoted
-from lastgood.dsl.lint.values import prompts
+from lastgood.dsl.lint.texts import prompts
 
 SYNTAX: Final = Rule(
     "jinja-syntax",

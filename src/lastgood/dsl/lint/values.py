@@ -1,12 +1,13 @@
 """Rules on references: what names nothing, what is not there yet, what has the wrong type."""
 
 from collections.abc import Iterator
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from lastgood.dsl.document import mappings
 from lastgood.dsl.flow import Arrival
 from lastgood.dsl.index import FAIL_BRANCH, Node, mapping, text
-from lastgood.dsl.lint.rules import Problem, Rule, Subject, quoted
+from lastgood.dsl.lint.rules import Problem, Rule, Subject, listed, quoted
+from lastgood.dsl.lint.texts import bare_names, prompts
 from lastgood.dsl.lint.ways import when
 from lastgood.dsl.outputs import ERRORS, inner_values
 from lastgood.dsl.references import Reference
@@ -123,9 +124,17 @@ DEFAULT_MISSING: Final = Rule(
     "After a failure that output is not there.",
     "`error_strategy: default-value` with a value for `body`, and a later use of `status_code`",
 )
+BARE_NAME: Final = Rule(
+    "bare-name",
+    "warning",
+    "A text has the name of an input or variable in double braces, which is no reference there.",
+    "The text stays as it is. A reference has `#` and says where the value comes from; a bare name means "
+    "something in Jinja templates only.",
+    "`{{language}}` in a prompt, in place of `{{#1700000000001.language#}}`",
+)
 RULES: Final = (
     *(UNKNOWN_NODE, UNKNOWN_OUTPUT, UNKNOWN_VARIABLE, UNKNOWN_KEY, MALFORMED, EMPTY, TOO_EARLY, MAYBE_UNSET),
-    *(MAYBE_NULL, AGGREGATES_NOTHING, WRONG_TYPE, CONSTANT, CONTEXT_OFF, CONTEXT_UNUSED, DEFAULT_MISSING),
+    *(MAYBE_NULL, AGGREGATES_NOTHING, WRONG_TYPE, CONSTANT, CONTEXT_OFF, CONTEXT_UNUSED, DEFAULT_MISSING, BARE_NAME),
 )
 
 _UNRESOLVED: Final = {rule.id: rule for rule in (UNKNOWN_NODE, UNKNOWN_OUTPUT, UNKNOWN_VARIABLE, UNKNOWN_KEY)}
@@ -174,6 +183,7 @@ def find(subject: Subject) -> Iterator[Problem]:
         yield from _mistyped(subject, found)
     for node in subject.index.nodes.values():
         yield from _context(node)
+        yield from _bare(subject, node)
         if node.type in _AGGREGATORS and node.id in subject.flow.reachable:
             yield from _aggregated(subject, node)
         if node.data.get("error_strategy") == "default-value":
@@ -277,17 +287,11 @@ def _context(node: Node) -> Iterator[Problem]:
         yield CONTEXT_UNUSED.at(node, ".context", f"{sentence}{also}.", "info" if named else None)
 
 
-def prompts(node: Node) -> Iterator[tuple[str, str]]:
-    """The prompts of a model node as (path from its data, text)."""
-    template: Any = node.data.get("prompt_template")
-    parts = (
-        [(f".prompt_template[{i}]", part) for i, part in enumerate(template)] if isinstance(template, list) else []
-    )
-    if isinstance(template, dict):
-        parts = [(".prompt_template", template)]
-    for path, part in parts:
-        key = "jinja2_text" if mapping(part).get("edition_type") == "jinja2" else "text"
-        yield f"{path}.{key}", text(mapping(part).get(key))
+def _bare(subject: Subject, node: Node) -> Iterator[Problem]:
+    for path, names in bare_names(node):
+        meant = [f"{{{{{name}}}}}" for name in names if name in subject.variable_names]
+        if meant:
+            yield BARE_NAME.at(node, path, f"{listed(meant)} is no reference here, and stays in the text as it is.")
 
 
 def _aggregated(subject: Subject, node: Node) -> Iterator[Problem]:

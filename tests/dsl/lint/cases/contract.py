@@ -95,6 +95,23 @@ CASES: Final = [
     Case("end-without-outputs", flow(node("e", "end", outputs=[])), SOUND, "gives nothing", "outputs"),
     Case(
         "unused-variable",
+        flow(
+            node("w", "assigner", items=[{"variable_selector": ["conversation", "seen"], "input_type": "constant"}]),
+            conversation_variables=KEYS["conversation_variables"],
+        ),
+        SOUND,
+        "Only written, and never read",
+        "workflow.conversation_variables[0]",
+    ),
+    Case(
+        "unused-input",
+        flow(end(a=["sys", "user_id"])),
+        flow(llm(prompt="{{q}}"), end(a=["m", "text"])),
+        "must be given",
+        "variables[0]",
+    ),
+    Case(
+        "unused-variable",
         flow(code(), **KEYS),
         flow(llm(prompt="{{#env.KEY#}}{{#conversation.seen#}}"), **KEYS),
         "",

@@ -230,4 +230,23 @@ CASES: Final = [
         "“status_code”",
         "default_value",
     ),
+    Case(
+        "bare-name",
+        flow(llm(prompt="Answer {{ q }}, {{other}}.")),
+        flow(llm(prompt="Answer {{#s.q#}}, {{other}}.")),
+        "{{q}} is no reference here",
+        "prompt_template[0].text",
+    ),
+    Case(
+        "bare-name",
+        flow(http(headers="X: {{seen}}"), **KEYS),
+        flow(
+            llm(
+                prompt_template=[{"edition_type": "jinja2", "text": "{{q}}", "jinja2_text": "{{q}}"}],
+                prompt_config={"jinja2_variables": [{"variable": "q", "value_selector": ["s", "q"]}]},
+            )
+        ),
+        "{{seen}}",
+        "headers",
+    ),
 ]
