@@ -221,6 +221,16 @@ def test_a_masked_secret_changes_no_digest(value: str | None) -> None:
     assert semantic_digest(document) == semantic_digest(BASE)
 
 
+@pytest.mark.parametrize("kind", ["iteration", "loop"])
+def test_the_size_of_a_container_is_drawing(kind: str) -> None:
+    def digest(**data: Any) -> str:
+        return semantic_digest(graph(node("c", kind, **data)))
+
+    assert digest(width=10, height=20) == digest(width=30, height=40) == digest()
+    assert digest(start_node_id="a") != digest(start_node_id="b")
+    assert semantic_digest(graph(node("c", "code", height=1))) != semantic_digest(graph(node("c", "code", height=2)))
+
+
 def test_an_app_without_a_graph_is_its_configuration() -> None:
     def chat(name: str, **config: Any) -> str:
         return semantic_digest(Document({"app": {"mode": "chat", "name": name}, "model_config": config}))

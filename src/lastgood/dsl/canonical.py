@@ -17,8 +17,10 @@ _NODE_NOISE: Final = frozenset(
     | {"dragging", "resizing", "extent", "style", "className"}
 )
 _EDGE_NOISE: Final = _NODE_NOISE | {"id", "data", "targetHandle", "animated", "markerEnd", "hidden"}
-# What Dify keeps in the data of a node beside what it does: caches, and what its exports clear, drop or add.
+# What Dify keeps in the data of a node beside what it does: its size, caches, and what exports clear, drop or add.
 _DATA_NOISE: Final = {
+    "iteration": frozenset({"width", "height"}),
+    "loop": frozenset({"width", "height"}),
     "tool": frozenset(
         {"paramSchemas", "params", "output_schema", "provider_icon", "provider_icon_dark", "credential_id"}
         | {"tool_description", "tool_label", "is_team_authorization"}

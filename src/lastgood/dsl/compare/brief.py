@@ -7,13 +7,17 @@ from typing import Any, Final
 
 from lastgood.dsl.compare.changes import Step
 from lastgood.dsl.compare.hidden import shown
-from lastgood.dsl.compare.lists import OPAQUE
 from lastgood.dsl.compare.text import cut
 
 # What a bare text could be mistaken for.
 _AMBIGUOUS: Final = re.compile(
     r"|true|false|null|[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?|\s.*|.*\s", re.IGNORECASE | re.DOTALL
 )
+_SIGNS: Final = {
+    **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"},
+    0x7F: 0x2421,
+    **dict.fromkeys((*range(0x80, 0xA0), 0x200B, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF), 0xFFFD),
+}
 _SWITCHES: Final = ("enabled", "retry_enabled")
 
 
@@ -31,6 +35,12 @@ def is_empty(value: Any) -> bool:
     return value in (None, "", []) or value is False
 
 
+def visible(text: str) -> str:
+    """`text` with a visible sign for every character that is none and could make what is shown another thing:
+    escape sequences, carriage returns, writing that turns its direction."""
+    return text.translate(_SIGNS)
+
+
 def _brief(value: Any, titles: Mapping[str, str]) -> str:
     if isinstance(value, str):
         text = value.replace("\n", "⏎")
@@ -40,10 +50,7 @@ def _brief(value: Any, titles: Mapping[str, str]) -> str:
             return ".".join([titles[value[0]], *value[1:]])
         return f"[{', '.join(_brief(item, titles) for item in value)}]"
     if isinstance(value, dict):
-        said = {key: item for key, item in value.items() if not (is_empty(item) or _is_loose(key, item))} or value
+        loose = "id" if "role" in value or "comparison_operator" in value else None
+        said = {key: item for key, item in value.items() if key != loose and not is_empty(item)} or value
         return f"{{{', '.join(f'{key}: {_brief(item, titles)}' for key, item in said.items())}}}"
     return json.dumps(value)
-
-
-def _is_loose(key: str, value: Any) -> bool:
-    return key == "id" and isinstance(value, str) and bool(OPAQUE.fullmatch(value))

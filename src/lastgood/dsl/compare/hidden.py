@@ -83,13 +83,12 @@ def _shown_line(line: str, is_named: bool) -> str:
         found = _HEADER.fullmatch(line)
         if found and _secret_parameter(found["name"]) and _is_literal(found["value"]):
             return f"{found['name']}:{HIDDEN}"
-    line = _QUERY.sub(_without_value, line)
-    return redacted(_ASSIGNED.sub(_without_value, line)).replace("•••", HIDDEN)
+    line = _QUERY.sub(lambda found: _without_value(found) if _secret_parameter(found["name"]) else found[0], line)
+    line = _ASSIGNED.sub(lambda found: _without_value(found) if secret_name(found["name"]) else found[0], line)
+    return redacted(line).replace("•••", HIDDEN)
 
 
 def _without_value(found: re.Match[str]) -> str:
-    if not _secret_parameter(found["name"]):
-        return found[0]
     return found[0][: found.start("value") - found.start()] + HIDDEN + found[0][found.end("value") - found.start() :]
 
 

@@ -1,10 +1,10 @@
 """A `Difference` as lines to read, in no markup: the terminal, Markdown and pages are made of these."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from lastgood.dsl.compare.brief import brief, is_empty
+from lastgood.dsl.compare.brief import brief, is_empty, visible
 from lastgood.dsl.compare.changes import (
     Change,
     Difference,
@@ -28,10 +28,18 @@ type Role = Literal["heading", "added", "removed", "changed", "moved", "context"
 SIGNS: Final[dict[str, str]] = {"added": "+", "removed": "-", "changed": "~", "moved": "↕"}
 _SHORT: Final = 100  # two values stand in one line up to so many characters
 _WIDTH: Final = 200  # a line of a text
+_SIDES: Final = ("removed", "added")
 _MOST_LINES: Final = 12  # of a text that came or went as a whole
 # Ids inside nodes that nothing refers to: editors make them anew.
 _LOOSE_IDS: Final = frozenset({"prompt_template", "conditions", "break_conditions", "data", "delivery_methods"})
-_HEADS: Final = frozenset({"type", "title"})
+# What an agent node keeps of its tools for its editor; `path` into the tool, and the place of its key in it.
+_TOOLS: Final = ("data", "agent_parameters", "tools")
+_TOOL: Final = 5
+_TOOL_CACHES: Final = frozenset({"schemas", "provider_show_name", "tool_label", "tool_description"})
+_MOST_SETTINGS: Final = 40
+_HEADS: Final = frozenset(
+    {"type", "title", "isInIteration", "iteration_id", "isInLoop", "loop_id", "start_node_id", "isIterationStart"}
+)
 # The order of a node's settings: its title first, its description last.
 _RANKS: Final = {"title": -1, "desc": 1}
 _SPECIAL: Final = {name: name for name in ("sys", "env", "conversation")}
@@ -59,7 +67,9 @@ class Line:
 def lines(difference: Difference) -> tuple[Line, ...]:
     """What differs, for people: inputs and outputs, then nodes along the graph, edges, variables, features and
     settings, then what does not change a run. Nothing when there is nothing to tell. No key or secret is in it."""
-    return tuple(_Teller(difference).tell())
+    return tuple(
+        replace(line, text=visible(line.text), detail=visible(line.detail)) for line in _Teller(difference).tell()
+    )
 
 
 class _Teller:
@@ -109,25 +119,35 @@ class _Teller:
         return f"{node.type or 'no type'}{inside}{renamed}"
 
     def _whole(self, data: Mapping[str, Any]) -> Iterator[Line]:
-        """The settings of a node that came."""
-        for key, value in data.items():
-            if key not in _HEADS and not is_empty(value):
-                yield from self._change(Change(("data", key), "added", None, value), 1)
+        """The settings of a node that came, as far as one reads."""
+        told = [
+            line
+            for key, value in data.items()
+            if key not in _HEADS and not is_empty(value)
+            for line in self._change(Change(("data", key), "added", None, value), 1)
+        ]
+        yield from told[:_MOST_SETTINGS]
+        if len(told) > _MOST_SETTINGS:
+            yield Line("note", f"… {len(told) - _MOST_SETTINGS} more lines", "", 1)
 
     def _changes(self, changes: Iterable[Change], indent: int) -> Iterator[Line]:
         """The changes, those that say nothing gathered in one note."""
-        quiet, loose = [], 0
+        quiet, loose, cached = [], 0, 0
         for change in sorted(changes, key=lambda change: _RANKS.get(change.where, 0)):
             if _is_loose_id(change.path):
                 loose += 1
+            elif _is_cache(change.path):
+                cached += 1
             elif change.kind != "moved" and is_empty(change.old) and is_empty(change.new):
                 quiet.append(change.where)
             else:
                 yield from self._change(change, indent)
         if quiet:
             yield Line("note", "empty or off, before and after:", ", ".join(quiet), indent)
+        if cached:
+            yield Line("note", f"{cached} changes in what the editor keeps of the tools' descriptions", "", indent)
         if loose:
-            yield Line("note", f"{loose} internal ids are others", "", indent)
+            yield Line("note", "1 internal id differs" if loose == 1 else f"{loose} internal ids differ", "", indent)
 
     def _change(self, change: Change, indent: int) -> Iterator[Line]:
         name, old, new = change.where, change.old, change.new
@@ -160,9 +180,10 @@ class _Teller:
             return
         steps: Iterable[Step] = value if isinstance(value, dict) else items_of([], value, [])
         for step, part in zip(steps, value.values() if isinstance(value, dict) else value, strict=True):
-            if not is_empty(part) and not _is_loose_id((*change.path, step)):
+            inner = (*change.path, step)
+            if not (is_empty(part) or _is_loose_id(inner) or _is_cache(inner)):
                 old, new = (part, None) if change.kind == "removed" else (None, part)
-                yield from self._change(Change((*change.path, step), change.kind, old, new), indent)
+                yield from self._change(Change(inner, change.kind, old, new), indent)
 
     def _variables(self, variables: Iterable[VariableChange]) -> Iterator[Line]:
         for variable in variables:
@@ -244,6 +265,11 @@ def _is_loose_id(path: Path) -> bool:
     return len(path) > 2 and path[-1] == "id" and path[-3] in _LOOSE_IDS
 
 
+def _is_cache(path: Path) -> bool:
+    """Whether `path` leads into what an agent node keeps of its tools for its editor."""
+    return path[:3] == _TOOLS and len(path) > _TOOL and path[_TOOL] in _TOOL_CACHES
+
+
 def _is_text(value: Any) -> bool:
     return value is None or isinstance(value, str)
 
@@ -258,26 +284,28 @@ def _text_block(old: str, new: str, name: str, indent: int) -> Iterator[Line]:
     if not old or not new:
         yield from _one_sided(shown_text(old or new, name), "removed" if old else "added", indent)
         return
-    before, after = shown_text(old, name).split("\n"), shown_text(new, name).split("\n")
-    found = line_diff(old, new)
-    gone = {before[line.old] for line in found if line.role == "removed" and line.old is not None}
-    come = {after[line.new] for line in found if line.role == "added" and line.new is not None}
-    blank = "".join(old.split()) == "".join(new.split())
-    for line in found:
-        if line.role == "gap":
-            yield Line("context", "…", "", indent, (), True)
-            continue
-        text = after[line.new] if line.new is not None else before[line.old or 0]
-        if line.role != "context" and text in gone & come:
-            # Nothing but what is hidden differs.
-            if line.role == "added":
-                yield Line("changed", text, f"changed {HIDDEN}", indent, (), True)
-            continue
-        marks = line.marks if text == line.text else ()
-        text, marks = windowed(text, marks, _WIDTH)
-        yield Line(line.role, text, "", indent, marks, True)
-    if blank:
+    if old.replace("\r\n", "\n") == new.replace("\r\n", "\n"):
+        yield Line("note", "only the line ends differ", "", indent)
+        return
+    if "".join(old.split()) == "".join(new.split()):
         yield Line("note", "only white space differs", "", indent)
+    before, after = shown_text(old, name).split("\n"), shown_text(new, name).split("\n")
+    told = [
+        (line, after[line.new] if line.new is not None else before[line.old] if line.old is not None else "…")
+        for line in line_diff(old, new)
+    ]
+    masked = {role: {text for line, text in told if line.role == role and text != line.text} for role in _SIDES}
+    for line, text in told:
+        if line.role == "gap":
+            yield Line("context", text, "", indent, (), True)
+        elif text in masked["removed"] & masked["added"]:
+            # Nothing but what is hidden differs, or the line did not change at all.
+            if line.role != "removed":
+                detail = "" if line.role == "context" else f"changed {HIDDEN}"
+                yield Line("context" if line.role == "context" else "changed", text, detail, indent, (), True)
+        else:
+            part, marks = windowed(text, line.marks if text == line.text else (), _WIDTH)
+            yield Line(line.role, part, "", indent, marks, True)
 
 
 def _one_sided(text: str, role: Literal["added", "removed"], indent: int) -> Iterator[Line]:

@@ -3,7 +3,7 @@
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ _KEYS: Final = (
 _NAMES: Final = ("role", "variable", "name", "key", "output_variable_name", "label", "group_name", "tool_name")
 _MACHINE_KEYS: Final = frozenset({"id", "case_id", "variable_selector", "role"})
 # An id that a machine made: a UUID, a moment in digits.
-OPAQUE: Final = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?.*|\d{9,}.*", re.IGNORECASE | re.DOTALL)
+_OPAQUE: Final = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?.*|\d{9,}.*", re.IGNORECASE | re.DOTALL)
 _PLUGIN: Final = re.compile(r"[^:@]+")
 _WORDS: Final = re.compile(r"\w+")
 _ALIKE: Final = 0.5
@@ -83,12 +83,6 @@ def items_of(old: Sequence[Any], new: Sequence[Any], pairs: Iterable[Pair]) -> l
         else:
             gone.setdefault(at, []).append(Item(old_names[i], i, None))
     return [item for n in range(len(items) + 1) for item in (*gone.get(n, ()), *items[n : n + 1])]
-
-
-def alike(old: Any, new: Any) -> float:
-    """How much two values have in common, from 0 to 1: the words of their texts."""
-    words, others = words_of(old), words_of(new)
-    return len(words & others) / len(words | others) if words and others else 0.0
 
 
 def words_of(value: Any) -> set[str]:
@@ -191,19 +185,25 @@ def _pair_equal(pairs: dict[int, int], old: Sequence[Any], new: Sequence[Any]) -
 
 
 def _pair_alike(pairs: dict[int, int], old: Sequence[Any], new: Sequence[Any]) -> None:
-    """Pair, in their order, items that nothing names and that are much alike."""
+    """Pair items that nothing names and that are much alike, in their order, between neighbours that stayed."""
     taken = set(pairs.values())
-    left = [i for i in range(len(old)) if i not in pairs and _nameless(old[i])]
-    right = [j for j in range(len(new)) if j not in taken and _nameless(new[j])]
-    if not left or not right or len(left) * len(right) > _TOO_MANY // 100:
-        return
+    known = sorted(pairs.items())
+    fixed = [pair for pair in known if pair not in moved(known)]
+    for (i, j), (i_end, j_end) in zip([(-1, -1), *fixed], [*fixed, (len(old), len(new))], strict=True):
+        left = [n for n in range(i + 1, i_end) if n not in pairs and _nameless(old[n])]
+        right = [n for n in range(j + 1, j_end) if n not in taken and _nameless(new[n])]
+        if left and right and len(left) * len(right) <= _TOO_MANY // 100:
+            pairs.update(_alike_pairs(old, new, left, right))
+
+
+def _alike_pairs(old: Sequence[Any], new: Sequence[Any], left: Sequence[int], right: Sequence[int]) -> Iterator[Pair]:
     theirs = {j: words_of(new[j]) for j in right}
     for i in left:
         ours = words_of(old[i])
         for j in right:
             common = len(ours & theirs[j])
             if type(old[i]) is type(new[j]) and common and common >= _ALIKE * len(ours | theirs[j]):
-                pairs[i] = j
+                yield i, j
                 right = [later for later in right if later > j]
                 break
 
@@ -235,6 +235,6 @@ def _name(core: Any) -> str:
         return ""
     for key in (*_NAMES, "case_id", "id"):
         value = core.get(key)
-        if isinstance(value, str) and value.strip() and not (key in _MACHINE_KEYS and OPAQUE.fullmatch(value)):
+        if isinstance(value, str) and value.strip() and not (key in _MACHINE_KEYS and _OPAQUE.fullmatch(value)):
             return value.strip()[:_SHOWN]
     return ""

@@ -19,6 +19,7 @@ _SINGLE: Final = INNER_STARTS | {"start"}
 _REFERENCE: Final = re.compile(r"\{\{#[^.#{}]+(?=\.)")
 _ALIKE: Final = 0.5
 _SOMEWHAT_ALIKE: Final = 0.2
+_ALL_BUT_THE_SAME: Final = 0.8
 _MOST_PAIRS: Final = 10_000
 _ROUNDS: Final = 4
 
@@ -98,8 +99,11 @@ class _Pairing:
         self._by_id()
         if not (len(old.places) == len(old.nodes) and len(new.places) == len(new.nodes)):
             self._copies()
+        self.kept_ids = len(self.pairs) * 2 >= min(len(old.nodes), len(new.nodes))
         if len(self.pairs) < min(len(old.nodes), len(new.nodes)):
             self._by_content()
+            if not self.kept_ids:
+                self._by_title()
             for _ in range(_ROUNDS):
                 before = len(self.pairs)
                 self._singles()
@@ -171,6 +175,14 @@ class _Pairing:
             if len(group) == len(others) == 1:
                 self._pair(group[0], others[0])
 
+    def _by_title(self) -> None:
+        """Pair the nodes left of which each graph has one with this type and title."""
+        ours, theirs = (self._titled(side, taken) for side, taken in ((self.old, self.pairs), (self.new, self.taken)))
+        for key, group in ours.items():
+            others = theirs.get(key, [])
+            if len(group) == len(others) == 1:
+                self._pair(group[0], others[0])
+
     @staticmethod
     def _grouped(side: Side, left: dict[str, list[int]]) -> dict[Hashable, list[int]]:
         groups: dict[Hashable, list[int]] = defaultdict(list)
@@ -205,12 +217,20 @@ class _Pairing:
                 for j in others:
                     likeness, company = self._likeness(i, j), self._company(i, j)
                     titled = bool(self.old.titles[i]) and self.old.titles[i] == self.new.titles[j]
-                    enough = likeness >= _ALIKE or (likeness >= _SOMEWHAT_ALIKE and company == 1.0)
-                    if enough or (titled and (likeness >= _SOMEWHAT_ALIKE or company > 0)):
+                    if self._enough(likeness, company, titled):
                         found.append((-(likeness + company + titled), i, j))
         for _, i, j in sorted(found):
             if i not in self.pairs and j not in self.taken:
                 self._pair(i, j)
+
+    def _enough(self, likeness: float, company: float, titled: bool) -> bool:
+        """Whether so much in common makes one node of two. Where ids were kept, another id is another node, unless it
+        is all but the same; where they were made anew, title or content or neighbours tell."""
+        if self.kept_ids:
+            return likeness >= _ALL_BUT_THE_SAME or (titled and likeness >= _ALIKE)
+        if titled:
+            return likeness >= _SOMEWHAT_ALIKE or company > 0
+        return likeness >= _ALIKE or (likeness >= _SOMEWHAT_ALIKE and company == 1.0)
 
     def _likeness(self, i: int, j: int) -> float:
         ours, theirs = self.old.words(i), self.new.words(j)

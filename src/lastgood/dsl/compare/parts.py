@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from lastgood.dsl.canonical import folded, meaning
 from lastgood.dsl.document import Document
+from lastgood.dsl.index import mapping
 
 type Identity = tuple[bytes, int]
 """What a node or a variable is found by: its id or name, and the number of its copy."""
@@ -34,7 +35,8 @@ def parts_of(document: Document) -> Parts:
     """The parts of `document`, not yet settled."""
     what = meaning(document)
     listed = document.data.get("dependencies")
-    dependencies = listed if isinstance(listed, list) else None
+    # Their order means nothing, and Dify writes them in another each time.
+    dependencies = sorted(listed, key=folded) if isinstance(listed, list) else None
     if not document.has_graph:
         return Parts(what, _facts(document), dependencies)
     return Parts(
@@ -79,5 +81,11 @@ def _facts(document: Document) -> dict[str, Any]:
     only the mode."""
     if not document.name:
         return {"mode": document.mode}
-    said = document.data.get("app") or document.data.get("rag_pipeline")
-    return {**(said if isinstance(said, dict) else {}), "mode": document.mode, FORMAT: document.dsl_version}
+    said = mapping(document.data.get("app") or document.data.get("rag_pipeline"))
+    facts = {**said, "mode": document.mode, FORMAT: document.dsl_version}
+    return {key: value for key, value in facts.items() if not is_unsaid(value)}
+
+
+def is_unsaid(value: Any) -> bool:
+    """Whether a fact is as good as not there."""
+    return value in (None, "") or value is False

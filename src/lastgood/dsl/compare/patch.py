@@ -8,10 +8,11 @@ import orjson
 
 from lastgood.dsl.canonical import folded
 from lastgood.dsl.compare.changes import Change, Difference, Item, Step, VariableChange, path_text
-from lastgood.dsl.compare.parts import FORMAT, Parts, identities, identity, parts_of
+from lastgood.dsl.compare.parts import FORMAT, Parts, identities, identity, is_unsaid, parts_of
 from lastgood.dsl.compare.renames import renamer
 from lastgood.dsl.compare.values import same, settled
 from lastgood.dsl.document import Document, is_note, node_data, node_type
+from lastgood.dsl.index import mapping
 from lastgood.errors import DoesNotFit
 
 type _Data = dict[str, Any]
@@ -130,8 +131,9 @@ def _told(difference: Difference, base: Document, parts: Parts, workflow: _Data 
         data.pop("rag_pipeline", None)
     if difference.app:
         place = "rag_pipeline" if "rag_pipeline" in data and not data.get("app") else "app"
-        if FORMAT in facts:
-            data |= {place: facts, "version": facts.pop(FORMAT)}
+        unsaid = {key: value for key, value in mapping(data.get(place)).items() if is_unsaid(value)}
+        if len(parts.facts) > 1:
+            data |= {"version": facts.pop(FORMAT, ""), place: unsaid | facts}
     if difference.dependencies:
         data["dependencies"] = patched(settled(parts.dependencies), difference.dependencies)
     if Document(data | ({"workflow": workflow} if workflow else {})).mode != mode:

@@ -9,9 +9,14 @@ from typing import Final, Literal
 type Span = tuple[int, int]
 """From which character to which, the last not among them."""
 
+type Block = tuple[str, int, int, int, int]
+
 _CONTEXT: Final = 2
+# So many times as many lines must have changed around empty ones for these to count as changed.
+_ISLAND: Final = 3
 # A word, a run of spaces, or a sign; of scripts without spaces every character.
 _TOKEN: Final = re.compile(r"[^\W\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+|\s+|.", re.DOTALL)
+_WORD: Final = re.compile(r"\w")
 _ALIKE: Final = 0.5
 _MOST_TOKENS: Final = 4_000
 _MOST_CELLS: Final = 2_000_000
@@ -33,7 +38,7 @@ def line_diff(old: str, new: str, context: int = _CONTEXT) -> tuple[TextLine, ..
     """The lines that make `new` of `old`, with so many lines of `context` around them; none when they are equal."""
     ours, theirs = old.split("\n"), new.split("\n")
     lines: list[TextLine] = []
-    blocks = _blocks(ours, theirs)
+    blocks = _without_islands(_blocks(ours, theirs), ours)
     for n, (kind, i, i_end, j, j_end) in enumerate(blocks):
         if kind == "equal":
             head = context if n else 0
@@ -67,13 +72,13 @@ def likeness(old: str, new: str) -> float:
     return matcher.ratio() if matcher.real_quick_ratio() >= _ALIKE <= matcher.quick_ratio() else 0.0
 
 
-def _blocks(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, int, int, int, int]]:
+def _blocks(old: Sequence[str], new: Sequence[str]) -> list[Block]:
     """The blocks of `difflib`, found between the beginning and the end that both have in common."""
     shortest = min(len(old), len(new))
     head = next((n for n in range(shortest) if old[n] != new[n]), shortest)
     tail = next((n for n in range(shortest - head) if old[-1 - n] != new[-1 - n]), shortest - head)
     ours, theirs = old[head : len(old) - tail], new[head : len(new) - tail]
-    blocks = [("equal", 0, head, 0, head)] if head else []
+    blocks: list[Block] = [("equal", 0, head, 0, head)] if head else []
     if len(ours) * len(theirs) > _MOST_CELLS:
         blocks.append(("replace", head, len(old) - tail, head, len(new) - tail))
     else:
@@ -85,6 +90,24 @@ def _blocks(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, int, int,
     if tail:
         blocks.append(("equal", len(old) - tail, len(old), len(new) - tail, len(new)))
     return blocks
+
+
+def _without_islands(blocks: Sequence[Block], lines: Sequence[str]) -> list[Block]:
+    """The blocks, with empty lines that happen to stand in both texts amid rewritten ones counted as rewritten."""
+    joined: list[Block] = []
+    for n, block in enumerate(blocks):
+        kind, i, i_end, _, j_end = block
+        around = [*joined[-1:], *blocks[n + 1 : n + 2]]
+        amid = len(around) == 2 and all(other[0] != "equal" for other in around)
+        changed = sum(other[2] - other[1] + other[4] - other[3] for other in around)
+        if kind == "equal" and amid and changed > _ISLAND * (i_end - i) and not "".join(lines[i:i_end]).strip():
+            kind = "replace"
+        if kind != "equal" and joined and joined[-1][0] != "equal":
+            before = joined.pop()
+            joined.append(("replace", before[1], i_end, before[3], j_end))
+        else:
+            joined.append((kind, *block[1:]))
+    return joined
 
 
 def _context(lines: Sequence[str], i: int, i_end: int, j: int, head: int, tail: int) -> list[TextLine]:
@@ -136,14 +159,14 @@ def _offsets(tokens: Sequence[str]) -> list[int]:
 
 
 def _joined(text: str, spans: Sequence[Span]) -> tuple[Span, ...]:
-    """`spans` as few: two with nothing but space between them are one, and space around one is none of it."""
+    """`spans` as few: two with no word between them are one, and space around one is none of it."""
     joined: list[Span] = []
-    for start, end in spans:
-        if joined and not text[joined[-1][1] : start].strip():
+    for start, end in (_trimmed(text, span) for span in spans):
+        if joined and not _WORD.search(text, joined[-1][1], start):
             joined[-1] = (joined[-1][0], end)
         else:
             joined.append((start, end))
-    return tuple(_trimmed(text, span) for span in joined)
+    return tuple(joined)
 
 
 def _trimmed(text: str, span: Span) -> Span:
