@@ -78,15 +78,16 @@ class ModelStandIn(_Quiet):
 
 class EchoStandIn(_Quiet):
     """Any method on ``/<host>/<path>``: what was asked, as JSON. ``?sleep=S`` answers after S seconds, ``?status=N``
-    with that status, ``?size=N`` with N bytes of text, ``?to=URL`` with a redirect."""
+    with that status, ``?size=N`` with N bytes of text, ``?to=URL`` with a redirect; a path
+    that ends in ``/around`` redirects to itself."""
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
         body = self._body()
         time.sleep(min(60.0, float(query.get("sleep", 0))))
-        if "to" in query:
-            self._answer(302, b"", Location=query["to"])
+        if "to" in query or url.path.endswith("/around"):
+            self._answer(302, b"", Location=query.get("to", self.path))
         elif "size" in query:
             self._answer(200, b"x" * int(query["size"]), "text/plain")
         else:
@@ -141,8 +142,8 @@ def reply(asked: Mapping[str, Any]) -> str:
         return json.dumps(example(schema), ensure_ascii=False)
     if categories := _CATEGORY.findall(said) or re.findall(r"'category_id': '([^']+)'", said):
         return json.dumps({"category_id": categories[-1], "category_name": "stand-in"})
-    if shape := re.search(r"<structure>\s*(\{.*?\})\s*</structure>", said, re.DOTALL):
-        return json.dumps(example(json.loads(shape[1])), ensure_ascii=False)
+    if shapes := re.findall(r"<structure>\s*(\{.*?\})\s*</structure>", said, re.DOTALL):  # the earlier are examples
+        return json.dumps(example(json.loads(shapes[-1])), ensure_ascii=False)
     if "json" in said.lower():
         known = {"result": "ok", "items": [{"name": "one", "value": 1}], "score": 1}
         return json.dumps(known | wanted, ensure_ascii=False)
@@ -175,6 +176,7 @@ def example(schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) ->
 
 
 def _said(asked: Mapping[str, Any]) -> str:
-    return "\n".join(
-        json.dumps(message.get("content"), ensure_ascii=False) for message in asked.get("messages") or []
-    )
+    """The text of every message, pictures left out."""
+    contents = [message.get("content") or "" for message in asked.get("messages") or []]
+    parts = [part for content in contents for part in ([{"text": content}] if isinstance(content, str) else content)]
+    return "\n".join(part.get("text", "") for part in parts)

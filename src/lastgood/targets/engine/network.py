@@ -26,6 +26,7 @@ _ALSO_REFUSED = [
         "0.0.0.0/8",
         "100.64.0.0/10",
         "192.0.0.0/24",
+        "::/96",
         "64:ff9b::/96",
         "64:ff9b:1::/48",
         "2002::/16",
@@ -125,6 +126,8 @@ class _Transport(httpx.BaseTransport):
                     extensions=request.extensions,
                 )
             )
+        except httpcore.UnsupportedProtocol as error:
+            raise httpx.UnsupportedProtocol(str(error), request=request) from error
         except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
             raise _named(error, request) from error
         return httpx.Response(

@@ -220,11 +220,11 @@ class Records:
             return partial(_execute, _INSERT_RUN, begun | values)
         return partial(_execute, _UPDATE_RUN, {"run_id": run_id, **values})
 
-    def _still_running(self) -> list[_Work]:
-        """The beginnings of runs that did not end soon."""
-        before = time.monotonic() - _SOON
+    def _still_running(self, seconds: float) -> list[_Work]:
+        """The beginnings of runs that did not end within `seconds`."""
+        before = time.monotonic() - seconds
         with self._lock:
-            late = [run_id for run_id, (at, _) in self._begun.items() if at < before]
+            late = [run_id for run_id, (at, _) in self._begun.items() if at <= before]
             return [partial(_execute, _INSERT_RUN, self._begun.pop(run_id)[1]) for run_id in late]
 
     def _write(self) -> None:
@@ -238,7 +238,7 @@ class Records:
             asked = [work for work, _ in batch if work is not None]
             going = len(asked) == len(batch)
             try:
-                self._commit([*self._still_running(), *asked])
+                self._commit([*self._still_running(_SOON if going else 0.0), *asked])
             finally:
                 for _, kept in batch:
                     if kept is not None:
