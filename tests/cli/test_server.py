@@ -134,6 +134,38 @@ def test_a_move_is_seen_by_the_next_run(beside: Run) -> None:
 
 
 @pytest.fixture
+def proven(beside: Run, tmp_path: Path) -> tuple[str, str]:
+    """A good version, and one that its smoke request refuses."""
+    found = []
+    for text in ("right {{ text }}", "wrong {{ text }}"):
+        pushed = beside("push", written(tmp_path, text), "-w", "greet", "--json").json
+        found.append(pushed["version"]["id"])
+    beside("smoke", "add", "greet", "-i", "text=x", "--expect", 'outputs.said == `"right x"`')
+    return found[0], found[1]
+
+
+def test_a_move_is_verified(beside: Run, proven: tuple[str, str]) -> None:
+    good, bad = proven
+    done = beside("publish", "greet", good)
+    assert done.code == 0, done.err
+    assert done.out.rstrip().endswith("ms; verified by 1 smoke request")
+
+    done = beside("publish", "greet", bad)
+    assert done.code == 3
+    assert f"{good} → {bad} (generation 2)" in done.out and "0 of 1 smoke requests passed" in done.out
+    assert f"lastgood: VERIFICATION FAILED. live of greet now serves {bad}, and smoke-" in done.err
+    assert 'got "wrong x"' in done.err
+    assert done.err.endswith("lastgood: go back with: lastgood rollback greet\n")
+    assert beside("status").out.startswith(f"Not well: live of greet serves {bad}, which failed; `lastgood rollback")
+
+    done = beside("rollback", "greet")  # the very command that was named
+    assert done.code == 0 and f"{bad} → {good} (generation 3)" in done.out
+
+    done = beside("smoke", "run", bad)
+    assert done.code == 1 and "failed" in done.out and done.err == f"lastgood: failed; {bad} is failed.\n"
+
+
+@pytest.fixture
 def elsewhere(server: Server, lastgood: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
     """`lastgood` on another machine, which knows the server by its address only."""
     monkeypatch.setenv("LASTGOOD_SERVER", server.notice["api"])

@@ -1,6 +1,7 @@
 """The frame that every command stands in: groups with sections, options for the server, late loading."""
 
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -39,14 +40,20 @@ def _connection(
     """Where to find the server: also understood after the command."""
 
 
+@cache
+def _options() -> list[Any]:
+    """`_connection`'s parameters, as Typer makes them."""
+    carrier = typer.Typer(add_completion=False)
+    carrier.command()(_connection)
+    return [one for one in get_command(carrier).params if one.name in ("server", "token")]
+
+
 class Command(TyperCommand):
     """A command that understands ``--server`` and ``--token`` too."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
-        carrier = typer.Typer(add_completion=False)
-        carrier.command()(_connection)
-        self.params += [one for one in get_command(carrier).params if one.name in ("server", "token")]
+        self.params += _options()
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """The pieces of the usage line: FILE, where Typer writes {FILE}."""
