@@ -36,7 +36,7 @@
     │   ├── NothingGood
     │   ├── NothingLive
     │   ├── NotRunnable
-    │   ├── SecretMissing
+    │   ├── NumberTooLow
     │   ├── DoesNotFit
     │   └── StillApplying
     ├── ChannelMoved                 412  another move came first
@@ -266,8 +266,9 @@ class NotRunnable(Conflict):
     """{version} cannot run on the embedded engine: {reasons}. It can still be kept, compared and exported."""
 
 
-class SecretMissing(Conflict):
-    """{version} has no stored value for the secret variables {names}; push the document with their values."""
+class NumberTooLow(Conflict):
+    """{wanted} is lower than {computed}, which the changes call for ({because}). Leave --semver out, raise it, or
+    force it with --force and a --reason."""
 
 
 class DoesNotFit(Conflict):

@@ -1,5 +1,6 @@
 """Commands that read documents: diff, lint, interface, deps; and pin and tag."""
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -56,7 +57,7 @@ def diff(
         with connect(given(ctx)) as api:
             found = api.get("workflows", what, "diff", old=old, new=new)
     if as_json:
-        output.print_json({name: found[name] for name in ("summary", "difference")})
+        output.print_json({name: found[name] for name in ("summary", "changes", "difference")})
     elif markdown:
         output.write(found["markdown"])
     elif stat:
@@ -65,6 +66,7 @@ def diff(
         if "old" in found:
             output.write(output.paint(f"{found['old']['id']} → {found['new']['id']}: {found['summary']}", "bold"))
         _show(found["lines"])
+        _show_meaning(found["changes"])
     if exit_code and found["lines"]:
         raise typer.Exit(_DIFFERS)
 
@@ -183,13 +185,12 @@ def _asked(ctx: typer.Context, workflow: str, version: str, what: str) -> dict[s
 def _of_files(old: Path, new: Path) -> dict[str, Any]:
     """The difference of two files; secret variables by their values, which are not shown."""
     from lastgood import dsl
-    from lastgood.dsl import compare
-    from lastgood.dsl.compare.telling import told
+    from lastgood.dsl.telling import tell
 
     first, second = _read(old), _read(new)
     before, after = dsl.take_secrets(first)[1], dsl.take_secrets(second)[1]
     changed = frozenset(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
-    return told(compare.compare(first, second, secrets_changed=changed))
+    return tell(first, second, changed)
 
 
 def _read(path: Path) -> Any:
@@ -209,6 +210,23 @@ def _show(lines: list[dict[str, Any]]) -> None:
         start = output.paint("  " * line["indent"] + line["sign"] + " ", colour)
         detail = f" {output.printable(line['detail'])}" if line["detail"] else ""
         output.write(start + _marked(line["text"], line["marks"], colour) + output.paint(detail, colour))
+
+
+def _show_meaning(changes: list[dict[str, Any]]) -> None:
+    """What the change rules say, for whom it matters most first; layout is left out."""
+    told = [change for change in changes if change["tier"] != "LAYOUT"]
+    if told:
+        output.write(output.paint("\n  What it means", "bold"))
+    for change in told:
+        colour = {"breaking": "red", "warning": "yellow"}.get(change["severity"], "")
+        where = f" ({change['title']})" if change["title"] else ""
+        said = output.flat(f"{change['sentence']}{where}")
+        output.write(
+            output.paint(f"{change['severity']:>9}  {change['tier'].lower()}: {said} [{change['rule']}]", colour)
+        )
+        witness = change["witness"]
+        if witness and witness["request"]:
+            output.write(f"{'':>9}  proof: {json.dumps(witness['request'], ensure_ascii=False)}")
 
 
 def _marked(text: str, marks: list[list[int]], colour: str) -> str:

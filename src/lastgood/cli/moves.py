@@ -177,6 +177,9 @@ def _tell(moved: dict[str, Any], as_json: bool) -> int:
         f"{move['channel']} of {move['workflow']}: {path} (generation {move['generation']}), "
         f"{moved['took_ms']:.1f} ms; {proof}"
     )
+    number = moved["semver"]
+    if number is not None and number["kind"] != "none":
+        output.write(f"SemVer {number['version']} ({number['kind']}): {output.flat(number['because'][0])}")
     return warn_of(moved)
 
 

@@ -57,6 +57,7 @@ _PAGE = (
     .order_by(t.version.c.pk.desc())
     .limit(bindparam("limit"))
 )
+_NUMBERED = _FROM.where(t.version.c.workflow_pk == bindparam("workflow"), t.version.c.semver.is_not(None))
 _CHANNELS = select(t.channel.c.version_pk, t.channel.c.name).where(t.channel.c.workflow_pk == bindparam("workflow"))
 _PROOF = (
     select(t.evidence)
@@ -356,6 +357,12 @@ def set_semver(tx: Tx, who: Principal, version: Version, semver: str) -> None:
         raise IdTaken(kind="SemVer", value=semver, by=f" by {other}")
     tx.connection.execute(update(t.version).where(t.version.c.pk == version.pk).values(semver=semver))
     audit.append(tx, who, "version:tag", _resource(version), before=version.semver, after=semver)
+
+
+def numbered(tx: Tx, workflow_pk: int) -> list[Version]:
+    """The versions of a workflow that have a SemVer."""
+    pointing = _pointing(tx, workflow_pk)
+    return [_version(row, pointing) for row in tx.connection.execute(_NUMBERED, {"workflow": workflow_pk})]
 
 
 def set_pinned(tx: Tx, who: Principal, version: Version, pinned: bool) -> Version:

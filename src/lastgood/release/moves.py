@@ -1,11 +1,12 @@
 """Publish and rollback: which target is allowed, and the move to it in the caller's transaction."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lastgood.access import decisions
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
+from lastgood.dsl.semver import Bump
 from lastgood.errors import (
     AlreadyActive,
     Denied,
@@ -20,6 +21,7 @@ from lastgood.history import channels, versions
 from lastgood.history.channels import Channel, Kind
 from lastgood.history.versions import Version
 from lastgood.history.workflows import Workflow
+from lastgood.release import numbering
 from lastgood.targets import engine
 
 
@@ -35,6 +37,7 @@ class Moved:
     kind: Kind
     why: str
     revision: int
+    bump: Bump | None = None
 
 
 def publish(
@@ -52,15 +55,16 @@ def publish(
     """Point `channel` (made when it is new) to a version, candidates included.
 
     A failed version needs `force`, the permission for it and a reason; one that its target cannot run is refused.
-    Raises `AlreadyActive`, `FailedVersion`, `NoGraph`, `NotRunnable`, `ChannelMoved`, `UnknownVersion`."""
+    It gets its SemVer by what changed since the highest number, or `semver` where that is not lower. Raises
+    `AlreadyActive`, `FailedVersion`, `NoGraph`, `NotRunnable`, `NumberTooLow`, `ChannelMoved`, `UnknownVersion`."""
     version = versions.find(tx, version_id, workflow)
     pointer = channels.ensure(tx, workflow, channel)
     channels.expect(tx, workflow, pointer, expected)
     _check_failed(tx, who, workflow, version, force=force, reason=reason)
     _check_runs(tx, workflow, version)
-    if semver is not None:
-        versions.set_semver(tx, who, version, semver)
-    return _move(tx, who, workflow, pointer, version, expected=expected, kind="publish", reason=reason, why="named")
+    bump = numbering.number(tx, who, version, semver, force=force, reason=reason)
+    moved = _move(tx, who, workflow, pointer, version, expected=expected, kind="publish", reason=reason, why="named")
+    return replace(moved, bump=bump)
 
 
 def rollback(

@@ -8,10 +8,10 @@ from pydantic import BaseModel, Field
 from lastgood import dsl
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
-from lastgood.dsl import compare, lint
-from lastgood.dsl.compare.telling import told
+from lastgood.dsl import lint
 from lastgood.dsl.dependencies import dependencies
 from lastgood.dsl.schema import input_schema, output_schema
+from lastgood.dsl.telling import tell
 from lastgood.history import channels, versions, workflows
 from lastgood.history.versions import Version
 from lastgood.history.workflows import Workflow
@@ -44,12 +44,12 @@ def read_difference(
         owner = workflows.find(tx, workflow)
         first = _before(tx, owner) if old is None else versions.find(tx, old, owner)
         second = versions.newest(tx, owner) if new is None else versions.find(tx, new, owner)
-        found = compare.compare(
+        found = tell(
             versions.document_of(tx, first),
             versions.document_of(tx, second),
-            secrets_changed=versions.secrets_changed(tx, first, second),
+            versions.secrets_changed(tx, first, second),
         )
-    return {"old": first.public(), "new": second.public(), **told(found)}
+    return {"old": first.public(), "new": second.public(), **found}
 
 
 @router.get("/versions/{version}/interface", summary="Inputs and outputs as JSON Schema")

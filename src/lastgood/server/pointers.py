@@ -147,6 +147,7 @@ def _finish(
     confirmation = process.confirm(served.store, moved.revision)
     took = (perf_counter() - began) * 1000
     report = verified(served, who, moved.to, condemn=condemn) if verify else None
+    bump = moved.bump
     version = moved.to.public() if report is None else {**moved.to.public(), "proven": report["state"]}
     return {
         "move": moves.public(moved),
@@ -154,4 +155,7 @@ def _finish(
         "unconfirmed": list(confirmation.unconfirmed),
         "took_ms": round(took, 2),
         "verification": report,
+        "semver": None
+        if bump is None
+        else {"version": bump.version, "kind": bump.kind, "because": list(bump.because)},
     }
