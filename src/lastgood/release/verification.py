@@ -112,14 +112,31 @@ def run_smoke(upstream: Upstream, mode: str, version_id: str, smoke: Smoke) -> C
         elapsed = (perf_counter() - began) * 1000
         return Check(smoke.id, None, f"the target was not reached ({type(error).__name__})", elapsed)
     elapsed = (perf_counter() - began) * 1000
-    found = _json(answer)
+    found = _mapping(answer)
     if answer.status_code == 400:
         return Check(smoke.id, False, str(found.get("message") or "the target answered 400"), elapsed)
     if answer.status_code != 200:  # the door, the engine or the load: nothing that the version did
         return Check(smoke.id, None, f"the target answered {answer.status_code}", elapsed)
-    if not isinstance(found.get("answer", ""), str) or not _outcome(found):
+    if not _is_outcome(found):
         return Check(smoke.id, None, "the target's answer is not one of Dify's", elapsed)
     return judge_answer(smoke, found, elapsed)
+
+
+def _mapping(answer: httpx.Response) -> dict[str, Any]:
+    """The JSON mapping that `answer` holds, empty where it is none."""
+    try:
+        found = answer.json()
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_outcome(answer: dict[str, Any]) -> bool:
+    """Whether this is Dify's blocking answer of a workflow or of a chat."""
+    data = answer.get("data")
+    if isinstance(data, dict):
+        return "status" in data and isinstance(data.get("outputs") or {}, dict)
+    return isinstance(answer.get("answer"), str)
 
 
 def judge_answer(smoke: Smoke, answer: dict[str, Any], elapsed_ms: float) -> Check:
