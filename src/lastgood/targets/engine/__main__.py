@@ -22,7 +22,7 @@ import uvloop
 from lastgood.db.store import open_runs, open_store
 from lastgood.settings import Settings, load
 from lastgood.targets.engine.app import App
-from lastgood.targets.engine.confine import available
+from lastgood.targets.engine.confine import available, hide
 from lastgood.targets.engine.records import Records
 from lastgood.targets.engine.service import Service
 from lastgood.targets.engine.source import FolderSource, Source
@@ -59,8 +59,11 @@ def main(arguments: list[str] | None = None) -> None:
     token = os.environ.pop("LASTGOOD_ENGINE_TOKEN", "")
     source = FolderSource(flags.files) if flags.files else open_source(settings)
     listener = socket.socket(fileno=flags.fd) if flags.fd is not None else _listen(flags.host, flags.port)
+    hide()
     service = Service(source, open_records(settings), settings, token=token)
     asyncio.run(_serve(service, listener, flags.no_stdin), loop_factory=uvloop.new_event_loop)
+    if service.overdue:
+        os._exit(0)  # a thread that would not end must not keep the process: everything is written down
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -33,6 +33,7 @@ type Send = Callable[[dict[str, Any]], Awaitable[None]]
 _log = logging.getLogger(__name__)
 _PING = b"event: ping\n\n"
 _PING_SECONDS = 10.0
+_CLOSE = (("connection", "close"),)  # else the server would wait for the rest of a body that nobody wants
 _MAX_LIMIT = 100
 _MAX_OVERDUE = 16  # threads that a process may have lost to runs that would not end before it should be replaced
 _URI_HINT = (
@@ -65,7 +66,8 @@ class Request:
             async with asyncio.timeout(self._seconds):
                 data = await self._body()
         except TimeoutError:
-            raise Refusal(408, "request_timeout", "The body of the request took too long to arrive.") from None
+            words = "The body of the request took too long to arrive."
+            raise Refusal(408, "request_timeout", words, headers=_CLOSE) from None
         try:
             found = orjson.loads(data)
         except orjson.JSONDecodeError:
@@ -92,13 +94,8 @@ class Request:
                 return b"".join(parts)
 
     def _too_large(self) -> Refusal:
-        # Without closing, the rest of the body would be read as the next request.
-        return Refusal(
-            413,
-            "request_entity_too_large",
-            f"The body of the request is larger than {self._limit} bytes.",
-            headers=(("connection", "close"),),
-        )
+        words = f"The body of the request is larger than {self._limit} bytes."
+        return Refusal(413, "request_entity_too_large", words, headers=_CLOSE)
 
 
 class App:

@@ -14,6 +14,7 @@ from contextlib import suppress
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
+_PR_SET_DUMPABLE = 4
 _PR_SET_SECCOMP = 22
 _PR_SET_NO_NEW_PRIVS = 38
 _LANDLOCK_CREATE_RULESET, _LANDLOCK_ADD_RULE, _LANDLOCK_RESTRICT_SELF = 444, 445, 446
@@ -69,6 +70,12 @@ _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _EPERM, _ENOSYS = 1, 38
 
 
+def hide() -> None:
+    """Keep this process's memory and environment from other processes of its user (root excepted)."""
+    if os.uname().sysname == "Linux":
+        _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
 def available() -> tuple[str, ...]:
     """Which of ``landlock`` and ``seccomp`` this kernel and machine offer."""
     found = ["landlock"] if _landlock_abi() > 0 else []
@@ -88,9 +95,11 @@ def confine(*, cpu: int, memory: int, file_bytes: int, readable: Iterable[str], 
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(limit, (value, value))
-    _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    _landlock(readable, writable)
-    if not _seccomp():
+    linux = os.uname().sysname == "Linux"
+    if linux:
+        _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        _landlock(readable, writable)
+    if not (linux and _seccomp()):
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 

@@ -239,6 +239,8 @@ class Model:
                     data = line.removeprefix("data:").strip()
                     if line.startswith("data:") and data != "[DONE]":
                         yield self._event(json.loads(data))
+                if self._cancel.cancelled:  # a line that was broken off can look like a stream that ended
+                    raise ModelFailure("the run was stopped")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             if self._cancel.cancelled:
                 raise ModelFailure("the run was stopped") from None

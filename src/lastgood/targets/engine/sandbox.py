@@ -13,6 +13,7 @@ from typing import Any, Literal
 from lastgood.targets.engine.cancel import Cancel
 
 _ANSWER_BYTES = 16 * 2**20
+_AT_ONCE = 16  # jobs, each of which may take all the memory that one may take
 _GRACE = 2.0  # seconds beyond the job's own limit before the nursery itself is taken for dead
 
 
@@ -28,6 +29,7 @@ class Sandbox:
         self._cpu = cpu
         self._memory = memory
         self._lock = threading.Lock()
+        self._places = threading.BoundedSemaphore(_AT_ONCE)
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
 
@@ -46,6 +48,15 @@ class Sandbox:
             self._end()
 
     def _run(self, kind: Literal["code", "template"], work: dict[str, Any], cancel: Cancel, folder: str) -> Any:
+        while not self._places.acquire(timeout=0.2):
+            if cancel.cancelled:
+                raise SandboxFailure("the run was stopped")
+        try:
+            return self._run_now(kind, work, cancel, folder)
+        finally:
+            self._places.release()
+
+    def _run_now(self, kind: str, work: dict[str, Any], cancel: Cancel, folder: str) -> Any:
         wall = min(self._cpu, cancel.remaining())
         header = {"kind": kind, "cpu": self._cpu, "wall": wall, "memory": self._memory, "folder": folder}
         payload = json.dumps(work).encode()

@@ -55,6 +55,7 @@ class Ticket:
     prepared: Prepared
     events: asyncio.Queue[dict[str, Any] | None] | None
     ended: asyncio.Future[Outcome]
+    alarm: asyncio.TimerHandle | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,21 +150,21 @@ class Service:
         """The version that `caller` means, ready to run. Raises `Refusal`."""
         if version is not None and not (is_version(version) or _is_uuid(version)):
             raise bad_request(f"Invalid workflow_id format: {version!r}. ")
-        if version is None:
-            if caller.workflow_id is None:
-                raise invalid("The engine's own token needs a version: give its id as workflow_id.")
-            workflow_id = caller.workflow_id
-            version = await self.lookup(lambda: self._source.live_version(workflow_id))
-            if version is None:
-                raise Unpublished
-        wanted = version
+        if version is None and caller.workflow_id is None:
+            raise invalid("The engine's own token needs a version: give its id as workflow_id.")
         try:
-            found = await self.lookup(lambda: self._shelf.get(wanted))
+            found = await self.lookup(lambda: self._found(caller, version))
         except (NotRunnable, NoGraph) as error:
             raise invalid(str(error)) from None
         if found is None or caller.workflow_id not in {None, found.runnable.workflow_id}:
             raise not_found(f"Workflow not found with id: {version}{hint}")
         return found
+
+    def _found(self, caller: Caller, version: str | None) -> Prepared | None:
+        wanted = version or self._source.live_version(caller.workflow_id or "")
+        if wanted is None:
+            raise Unpublished
+        return self._shelf.get(wanted)
 
     async def accept(self, prepared: Prepared, ask: Ask) -> Ticket:
         """Check the inputs and begin. Raises `Refusal`; nothing has run then."""
@@ -241,12 +242,14 @@ class Service:
         ticket = Ticket(run, order.prepared, told if ask.streaming else None, loop.create_future())
         self._tickets[order.ids.task] = ticket
         self.records.run_started(self._row(order))
-        loop.call_later(self.settings.run_timeout, self._too_long, ticket)
+        ticket.alarm = loop.call_later(self.settings.run_timeout, self._too_long, ticket)
         self._threads.submit(work)
         return ticket
 
     def _ended(self, ticket: Ticket, outcome: Outcome) -> None:
         ticket.ended.set_result(outcome)
+        if ticket.alarm is not None:
+            ticket.alarm.cancel()  # it holds the run with all its values
         if ticket.events is not None:
             for event in ticket.run.narrator.finished(outcome):
                 ticket.events.put_nowait(event)
@@ -258,10 +261,8 @@ class Service:
         self._overdue -= 1
 
     def _too_long(self, ticket: Ticket) -> None:
-        if not ticket.ended.done():
-            ticket.run.stop(
-                f"The run took longer than {self.settings.run_timeout:g} seconds and was ended.", status="failed"
-            )
+        words = f"The run took longer than {self.settings.run_timeout:g} seconds and was ended."
+        ticket.run.stop(words, status="failed")
 
     def _tools(self, cancel: Cancel, memory: Memory | None) -> Tools:
         return Tools(self._sandbox, self._web(cancel), self._endpoint, cancel, memory)

@@ -88,6 +88,8 @@ class Web:
             length += len(part)
             if length > MAX_RESPONSE:
                 raise WebRefused(f"the answer is larger than {MAX_RESPONSE // 2**20} MiB")
+        if self._cancel.cancelled:  # a line that was broken off can look like an answer that ended
+            raise WebRefused("the run was stopped")
         return b"".join(parts)
 
 
