@@ -21,13 +21,6 @@ RULES: Final = table(
         "a code node is gone",
     ),
     (
-        "node-type-changed",
-        "info",
-        "A node does something of another kind under its old id.",
-        "Its outputs are others.",
-        "`type: code` becomes `template-transform`",
-    ),
-    (
         "node-moved-inside",
         "info",
         "A node went into, or came out of, an iteration or a loop.",

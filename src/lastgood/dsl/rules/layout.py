@@ -9,7 +9,7 @@ RULES: Final = table(
     (
         "canvas-changed",
         "info",
-        "Nodes stand elsewhere on the canvas, or have another size.",
+        "Nodes stand elsewhere on the canvas.",
         "No run changes.",
         "a node was dragged",
     ),

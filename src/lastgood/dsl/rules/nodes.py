@@ -7,6 +7,7 @@ from lastgood.dsl.compare import EdgeChange, Item, NodeChange
 from lastgood.dsl.dependencies import identified
 from lastgood.dsl.document import node_data
 from lastgood.dsl.index import INNER_STARTS, Node, id_of, mapping, text
+from lastgood.dsl.rules.contract import CHATS
 from lastgood.dsl.rules.effect import at, matters, place_of
 from lastgood.dsl.rules.gather import Gather
 from lastgood.dsl.rules.outside import MODEL_KEYS, address, knowledge, model_name, model_of
@@ -37,6 +38,8 @@ class Nodes:
         self._added = {change.id for change in self.case.difference.nodes if change.kind == "added"}
         self._removed = {change.id for change in self.case.difference.nodes if change.kind == "removed"}
 
+        self._whole: dict[tuple[str, str], str] = {}
+
     def judge(self) -> None:
         """Bring each under its rule."""
         for node in self.case.difference.nodes:
@@ -51,6 +54,7 @@ class Nodes:
         if change.kind != "changed":
             rule = _WHOLE.get((change.type, change.kind), f"node-{change.kind}")
             around = id_of(change.node.get("parentId"))
+            self._whole[change.kind, change.id] = rule
             inner = change.type in INNER_STARTS and around in (self._added | self._removed)
             if inner or self._told_before(rule, change.id):
                 self.gather.cover(change, rule)
@@ -91,7 +95,10 @@ class Nodes:
 
     def _meant(self, change: NodeChange, value: Value, rule: str) -> tuple[str, str]:
         """The rule that a value really falls under, and what to say of it where it is more than the value."""
-        if not _counts(change, value, rule) or (rule == "node-moved-inside" and not self._moved(change)):
+        # Without a conversation there is nothing to remember.
+        forgetful = not {self.case.old.document.mode, self.case.new.document.mode} & CHATS
+        idle = (rule == "memory-changed" and forgetful) or (rule == "node-moved-inside" and not self._moved(change))
+        if idle or not _counts(change, value, rule):
             return "no-effect", ""
         if rule == "model-changed":
             around = value.path[:-1] if value.path[-1] in MODEL_KEYS else value.path
@@ -99,15 +106,13 @@ class Nodes:
             return (
                 ("no-effect", "") if old == new else (rule, f"{model_name(new)} is asked, {model_name(old)} before")
             )
-        if rule == "request-address-changed":
-            return address(value)
         if rule == "knowledge-added":
             return knowledge(value, change.old, change.new, ("data", "dataset_ids"))
         if rule == "plugin-changed":
             # Versions are told for the whole document.
             plugin = identified(text(value.new))[0] or identified(text(value.old))[0]
             return rule, self.case.claimed("plugin", plugin)
-        return rule, ""
+        return address(value) if rule == "request-address-changed" else (rule, "")
 
     def _moved(self, change: NodeChange) -> bool:
         """Whether a node stands in another container, not only in one with another id."""
@@ -149,7 +154,10 @@ class Nodes:
         if change.kind == "changed":
             self.gather.tell(change, "setting-changed", f"The connection from {named} has other settings.")
         elif ends & (self._added if change.kind == "added" else self._removed):
-            self.gather.cover(change, f"node-{change.kind}")
+            # It is told with the node that it came or went with.
+            self.gather.cover(
+                change, next(self._whole[change.kind, end] for end in ends if (change.kind, end) in self._whole)
+            )
         else:
             begins = "New connection" if change.kind == "added" else "Gone is the connection"
             self.gather.tell(change, f"connection-{change.kind}", f"{begins} from {named}.")

@@ -20,7 +20,7 @@ def judged(gather: Gather, value: Value, kind: str, names: list[str], key: str, 
         gather.cover(value, told)
     elif value.kind == "moved" or (kind == "input" and key == "options"):
         gather.group(value, "choice-order-changed" if key == "options" else "order-changed", subject, node)
-    elif kind == "input" and key in _WORDING:
+    elif kind == "input" and key in _WORDING and (value.old or value.new):
         gather.group(value, "input-wording-changed", subject, node)
     else:
         gather.group(value, "no-effect", subject, node)

@@ -31,7 +31,6 @@ _PLUGIN: Final = {"plugin_unique_identifier": "plugin-changed", "credential_id":
 _COMMON: Final = {
     "title": "title-changed",
     "desc": "description-changed",
-    "type": "node-type-changed",
     "width": "canvas-changed",
     "height": "canvas-changed",
     "error_strategy": "error-strategy-changed",

@@ -1,5 +1,6 @@
 """How sentences tell a changed value."""
 
+from collections import Counter
 from typing import Any, Final
 
 from lastgood.dsl.compare import Change
@@ -11,7 +12,7 @@ _OPEN: Final = frozenset(
     | {"error-strategy-changed", "retrieval-changed", "iteration-changed", "loop-changed", "memory-changed"}
     | {"code-language-changed", "classes-changed", "condition-changed", "extraction-changed", "reading-changed"}
     | {"agent-strategy-changed", "tool-version-changed", "certificate-check-changed", "request-method-changed"}
-    | {"schedule-changed", "vision-changed", "agent-mode-changed", "node-type-changed", "title-changed"}
+    | {"schedule-changed", "vision-changed", "agent-mode-changed", "title-changed"}
     | {"app-name-changed", "format-version-raised", "format-version-lowered", "list-changed", "tool-changed"}
     | {"voice-changed", "node-moved-inside", "indexing-changed"}
 )
@@ -28,8 +29,10 @@ def detail(rule: str, change: Change) -> str:
             return f"{where} is {_value(change.new)}, {_value(change.old)} before"
         value = change.new if change.kind == "added" else change.old
         return f"{where} {'is new' if change.kind == 'added' else 'is gone'} ({_value(value)})"
+    if isinstance(change.old, int | float) and isinstance(change.new, int | float):
+        return f"{where} is {shown(change.new)}, {shown(change.old)} before"
     if isinstance(change.old, str) and isinstance(change.new, str):
-        return f"{where} ({_size(change.old)}, now {_size(change.new)})"
+        return f"{where} ({_words(change.old, change.new)})"
     return (
         f"{where} {'is new' if change.kind == 'added' else 'is gone' if change.kind == 'removed' else 'is another'}"
     )
@@ -47,6 +50,14 @@ def _value(value: Any) -> str:
     return shown(value)
 
 
-def _size(text: str) -> str:
-    lines = text.count("\n") + 1
-    return f"{lines} lines" if lines > 1 else f"{len(text)} characters"
+def _words(old: str, new: str) -> str:
+    """How far two texts differ, without a word of them."""
+    before, after = Counter(old.split()), Counter(new.split())
+    come, gone = (after - before).total(), (before - after).total()
+    if not come and not gone:
+        return "the same words, set or ordered otherwise"
+    return " and ".join(
+        f"{count} {'word' if count == 1 else 'words'} {what}"
+        for count, what in ((come, "new"), (gone, "gone"))
+        if count
+    )
