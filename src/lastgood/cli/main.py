@@ -138,9 +138,9 @@ def run(args: Sequence[str]) -> int:
         return _STOPPED
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
-    except Abort:
+    except Abort as end:
         output.warn("lastgood: nothing was changed.")
-        return 1
+        return _STOPPED if isinstance(end.__context__, KeyboardInterrupt) else 1
     except Exception as error:
         return report(error)
     return code if isinstance(code, int) else 0
