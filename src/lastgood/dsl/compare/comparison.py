@@ -1,7 +1,7 @@
 """Two documents → their `Difference`."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from lastgood.dsl.compare.matching import Side, pair_nodes
 from lastgood.dsl.compare.order import Order
 from lastgood.dsl.compare.parts import Parts, identities, parts_of
 from lastgood.dsl.compare.renames import renamer
-from lastgood.dsl.compare.values import IsSelector, compare_values, settled
+from lastgood.dsl.compare.values import IsSelector, compare_values, settled, written
 from lastgood.dsl.document import Document, node_data
 from lastgood.dsl.index import id_of
 
@@ -36,10 +36,10 @@ def compare(old: Document, new: Document, *, secrets_changed: frozenset[str] = f
     }
     rename = renamer(renames)
     is_selector = _selectors({id_of(node.get("id")) for node in (*before.nodes, *after.nodes)} | _SPECIAL)
-    old_nodes, old_edges = rename(before.nodes), rename(before.edges)
+    old_nodes, old_edges = list(map(rename, before.nodes)), list(map(rename, before.edges))
     titles = _titles(after.nodes)
     old_titles = titles | _titles(node for i, node in enumerate(old_nodes) if i not in pairs)
-    nodes = list(_node_changes(before.nodes, after.nodes, pairs, rename, is_selector))
+    nodes = list(_node_changes(before.nodes, old_nodes, after.nodes, pairs, is_selector))
     edges = list(_edge_changes(old_edges, after.edges))
     if nodes or edges:
         order = Order((old_nodes, old_edges), (after.nodes, after.edges))
@@ -80,33 +80,26 @@ def _titles(nodes: Iterable[dict[str, Any]]) -> dict[str, str]:
 
 def _compared(old: Any, new: Any, is_selector: IsSelector) -> tuple[Change, ...]:
     """What differs between two values that need not be settled."""
-    if _written(old) == _written(new):
+    if written(old) == written(new):
         return ()
     return compare_values(settled(old), settled(new), is_selector)
 
 
-def _written(value: Any) -> bytes:
-    """Bytes that are equal only for equal values; where they differ, the values may still be the same."""
-    try:
-        return orjson.dumps(value)
-    except TypeError:
-        return folded(value)  # raises, in words
-
-
 def _node_changes(
     old: Sequence[dict[str, Any]],
+    renamed: Sequence[dict[str, Any]],
     new: Sequence[dict[str, Any]],
     pairs: Mapping[int, int],
-    rename: Callable[[Any], Any],
     is_selector: IsSelector,
 ) -> Iterator[NodeChange]:
+    """`renamed` are the old nodes with the references to renamed ones rewritten."""
     kept = set(pairs.values())
     for i, (node, (_, copy)) in enumerate(zip(old, identities(old, "id"), strict=True)):
         if i not in pairs:
             yield NodeChange("removed", settled(node), None, (), copy)
             continue
         twin = new[pairs[i]]
-        fields = _compared(rename(node), twin, is_selector)
+        fields = _compared(renamed[i], twin, is_selector)
         if fields or node.get("id") != twin.get("id"):
             yield NodeChange("changed", settled(node), settled(twin), fields, copy)
     for j, node in enumerate(new):
@@ -116,14 +109,16 @@ def _node_changes(
 
 def _edge_changes(old: Iterable[dict[str, Any]], new: Iterable[dict[str, Any]]) -> Iterator[EdgeChange]:
     """Equal edges are counted; of the others those with the same ends and handle are one that changed."""
-    ours, theirs = Counter(map(folded, old)), Counter(map(folded, new))
+    ours, theirs = Counter(map(written, old)), Counter(map(written, new))
+    # Most are equal byte for byte; the others may be in other bytes.
+    left, right = (
+        Counter(folded(orjson.loads(edge)) for edge in rest.elements()) for rest in (ours - theirs, theirs - ours)
+    )
     gone: dict[bytes, list[Any]] = defaultdict(list)
-    for written in sorted((ours - theirs).elements()):
-        edge = orjson.loads(written)
+    for edge in map(orjson.loads, (left - right).elements()):
         gone[_ends(edge)].append(edge)
     come = []
-    for written in sorted((theirs - ours).elements()):
-        edge = orjson.loads(written)
+    for edge in map(orjson.loads, (right - left).elements()):
         twins = gone.get(_ends(edge))
         come.append(EdgeChange("changed", twins.pop(0), edge) if twins else EdgeChange("added", None, edge))
     yield from (EdgeChange("removed", edge, None) for edges in gone.values() for edge in edges)

@@ -34,15 +34,23 @@ _TOO_MANY: Final = 1_000_000
 def pair_items(old: Sequence[Any], new: Sequence[Any]) -> list[Pair]:
     """The items that stand in both lists, in the order of `old`: mappings by what names them, then equal items, then
     items much alike. An item is in at most one pair."""
-    pairs = dict(zip(range(len(old)), range(len(new)), strict=False)) if _bytes(old) == _bytes(new) else {}
-    if pairs or not old or not new:
-        return list(pairs.items())
-    old_keys, new_keys = [_keys(old), _keys(new)]
+    if not old or not new:
+        return []
+    old_keys, new_keys = _keys(old), _keys(new)
+    if any(key in new_keys and _same_names(names, new_keys[key]) for key, names in old_keys.items()):
+        return [(place, place) for place in range(len(old))]
+    pairs: dict[int, int] = {}
     for key in _KEYS:
-        _pair_unique(pairs, old_keys.get(key, []), new_keys.get(key, []))
+        if key in old_keys and key in new_keys:
+            _pair_unique(pairs, old_keys[key], new_keys[key])
     _pair_equal(pairs, old, new)
     _pair_alike(pairs, old, new)
     return sorted(pairs.items())
+
+
+def _same_names(old: Sequence[Hashable], new: Sequence[Hashable]) -> bool:
+    """Whether two lists name the same things in the same order, each once."""
+    return old == new and None not in old and len(set(old)) == len(old)
 
 
 def moved(pairs: Iterable[Pair]) -> set[Pair]:

@@ -46,27 +46,25 @@ class Order:
 def _along(nodes: Part, edges: Part) -> list[str]:
     """The ids of the nodes, each after those that lead to it and the nodes of a container behind it; canvas order
     among equals and where edges go round."""
+    parents = {id_of(node.get("id")): id_of(node.get("parentId")) for node in nodes}
     children: dict[str, list[str]] = defaultdict(list)
-    ids = {id_of(node.get("id")) for node in nodes}
-    for node in nodes:
-        parent = id_of(node.get("parentId"))
-        children[parent if parent in ids and parent != node.get("id") else ""].append(id_of(node.get("id")))
+    for node_id, parent in parents.items():
+        children[parent if parent in parents and parent != node_id else ""].append(node_id)
     targets: dict[str, list[str]] = defaultdict(list)
     for edge in edges:
         targets[id_of(edge.get("source"))].append(id_of(edge.get("target")))
-    found: list[str] = []
-    told: set[str] = set()
+    found: dict[str, None] = {}
     waiting = [iter(_sorted(children[""], targets))]
     while waiting:
-        node_id = next(waiting[-1], None)
-        if node_id is None:
+        for node_id in waiting[-1]:
+            if node_id not in found:
+                found[node_id] = None
+                if node_id and node_id in children:
+                    waiting.append(iter(_sorted(children[node_id], targets)))
+                    break
+        else:
             waiting.pop()
-        elif node_id not in told:
-            told.add(node_id)
-            found.append(node_id)
-            if node_id in children and node_id:
-                waiting.append(iter(_sorted(children[node_id], targets)))
-    return found
+    return list(found)
 
 
 def _sorted(ids: Sequence[str], targets: Mapping[str, Sequence[str]]) -> list[str]:

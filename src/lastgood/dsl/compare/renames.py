@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from lastgood.dsl.compare.values import written
+
 type Id = str | float
 
 # The keys under which a node or an edge names a node by its id alone.
@@ -11,25 +13,41 @@ _ID_KEYS: Final = frozenset(
     {"id", "parentId", "source", "target", "iteration_id", "loop_id", "container_id", "start_node_id"}
     | {"belong_to_node_id", "node_id"}
 )
+_FEW: Final = 20
 _REFERENCE: Final = re.compile(r"(\{\{\s*#)([^.#{}\n]{1,200})(?=[.#])")
 
 
 def renamer(renames: Mapping[Id, Id]) -> Callable[[Any], Any]:
-    """A function that gives a copy of a node, an edge or another part of a document in which every reference to a
-    node of `renames` (id before → id now) names its present id: id keys, selectors, and ``{{#…#}}`` in texts."""
+    """A function that gives a node, an edge or another part of a document with every reference to a node of `renames`
+    (id before → id now) naming its present id: id keys, selectors, and ``{{#…#}}`` in texts. The part itself stays as
+    it is."""
+    if not renames:
+        return lambda value: value
+    rewritten = _rewriter(renames)
+    if len(renames) > _FEW:
+        return rewritten
+    # Most parts name none of a few nodes, which a search in their bytes tells much sooner.
+    named = re.compile(b"|".join(re.escape(written(old).strip(b'"')) for old in renames))
+    return lambda value: rewritten(value) if named.search(written(value)) else value
+
+
+def _rewriter(renames: Mapping[Id, Id]) -> Callable[[Any], Any]:
     by_text = {str(old): str(new) for old, new in renames.items()}
 
     def text(found: re.Match[str]) -> str:
         return found[1] + by_text.get(found[2], found[2])
 
-    def renamed(value: Any, key: str = "") -> Any:
-        if isinstance(value, dict):
-            return {name: renamed(item, name) for name, item in value.items()}
-        if isinstance(value, list):
-            names_node = len(value) > 1 and all(isinstance(item, str) for item in value[:2]) and value[0] in by_text
-            return [by_text[value[0]], *map(renamed, value[1:])] if names_node else [renamed(item) for item in value]
-        if key in _ID_KEYS and isinstance(value, str | float | int) and not isinstance(value, bool):
+    def rewritten(value: Any, key: str = "") -> Any:
+        kind = type(value)
+        if key in _ID_KEYS and kind in (str, int, float):
             return renames.get(value, value)
-        return _REFERENCE.sub(text, value) if isinstance(value, str) and "#" in value else value
+        if kind is str:
+            return _REFERENCE.sub(text, value) if "{{" in value else value
+        if kind is dict:
+            return {name: rewritten(item, name) for name, item in value.items()}
+        if kind is list:
+            names_node = len(value) > 1 and type(value[0]) is type(value[1]) is str and value[0] in by_text
+            return [by_text[value[0]], *map(rewritten, value[1:])] if names_node else [*map(rewritten, value)]
+        return value
 
-    return renamed if renames else lambda value: value
+    return rewritten

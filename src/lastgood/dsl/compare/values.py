@@ -18,6 +18,14 @@ def settled(value: Any) -> Any:
     return orjson.loads(folded(value))
 
 
+def written(value: Any) -> bytes:
+    """Bytes that are equal only for equal values, quickly; where they differ the values may still be the same."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return folded(value)  # raises, in words
+
+
 def same(old: Any, new: Any) -> bool:
     """Whether two settled values are one to the digest: 1, true and "1" are three."""
     if isinstance(old, dict | list):
