@@ -586,6 +586,20 @@ def inside(parent: str, **chosen: Any) -> Document:
 
 
 OTHERS = [
+    case(
+        "a mark of the editor on a tool of a chat app",
+        config(agent_mode={"tools": [TOOL]}),
+        config(agent_mode={"tools": [{**TOOL, "isDeleted": False}]}),
+        "no-effect",
+        "patch",
+    ),
+    case(
+        "an empty default in a form",
+        config(user_input_form=[{"paragraph": {"variable": "a", "default": ""}}]),
+        config(user_input_form=[{"paragraph": {"variable": "a"}}]),
+        "no-effect",
+        "patch",
+    ),
     case("into an iteration", inside(""), inside("i"), "node-moved-inside", "patch"),
     case("out of an iteration", inside("i"), inside(""), "node-moved-inside", "patch"),
     case(
