@@ -4,13 +4,14 @@ A blob is found by its address, the first 8 bytes of the SHA-256 of what it hold
 and every read checks it. Two parts may have the same address (somebody can make them so): a hit is therefore
 compared byte by byte, and a part that differs gets a row of its own. Versions name blobs by row, never by address."""
 
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import sha256
 from itertools import batched
 from typing import Any
 
-import zstandard
-from sqlalchemy import bindparam, func, insert, select, update
+import orjson
+from sqlalchemy import ARRAY, BigInteger, Text, any_, bindparam, func, insert, select, update
+from zstandard import ZstdError, frame_content_size
 
 from lastgood.db import tables as t
 from lastgood.db.tx import Tx
@@ -21,8 +22,18 @@ _MOST = 2**27  # no document reaches this; a damaged frame header cannot make us
 _CHUNK = 500  # values in one statement
 
 _COLUMNS = (t.blob.c.pk, t.blob.c.address, t.blob.c.dictionary_id, t.blob.c.level, t.blob.c.body)
-_BY_ADDRESS = select(*_COLUMNS).where(t.blob.c.address.in_(bindparam("some", expanding=True))).order_by(t.blob.c.pk)
-_BY_PK = select(*_COLUMNS).where(t.blob.c.pk.in_(bindparam("some", expanding=True)))
+
+
+def _among(column: Any) -> dict[bool, Any]:
+    """Rows whose `column` is among the values `some`, by whether it is PostgreSQL. (Values in a list of parameters
+    would have the statement written anew for each call, which takes longer than the statement.)"""
+    listed = func.json_each(bindparam("some", type_=Text)).table_valued("value")
+    given = any_(bindparam("some", type_=ARRAY(BigInteger)))
+    found = select(*_COLUMNS).order_by(t.blob.c.pk)
+    return {False: found.where(column.in_(select(listed.c.value))), True: found.where(column == given)}
+
+
+_BY_ADDRESS, _BY_PK = _among(t.blob.c.address), _among(t.blob.c.pk)
 _AFTER = select(*_COLUMNS).where(t.blob.c.pk > bindparam("after")).order_by(t.blob.c.pk).limit(bindparam("limit"))
 _SPREAD = select(*_COLUMNS).where(t.blob.c.pk % bindparam("step") == 0).order_by(t.blob.c.pk)
 _ADD = insert(t.blob).returning(t.blob.c.pk, sort_by_parameter_order=True)
@@ -36,7 +47,7 @@ _COUNT = select(func.count()).select_from(t.blob)
 
 def address_of(part: bytes) -> int:
     """The address of `part`: 64 bits, signed, as the databases hold it."""
-    return int.from_bytes(hashlib.sha256(part).digest()[:8], "big", signed=True)
+    return int.from_bytes(sha256(part).digest()[:8], "big", signed=True)
 
 
 def store(tx: Tx, parts: Sequence[bytes]) -> list[int]:
@@ -45,8 +56,7 @@ def store(tx: Tx, parts: Sequence[bytes]) -> list[int]:
     addresses = {part: address_of(part) for part in parts}
     found: dict[bytes, int] = {}
     broken: dict[int, int] = {}
-    for row in _rows(tx, _BY_ADDRESS, set(addresses.values())):
-        part = open_blob(tx, row)
+    for row, part in _opened(tx, _rows(tx, _BY_ADDRESS, set(addresses.values()))):
         if part is None:
             broken[row.address] = row.pk
         else:
@@ -65,17 +75,16 @@ def store(tx: Tx, parts: Sequence[bytes]) -> list[int]:
 
 def load(tx: Tx, pks: Iterable[int]) -> dict[int, bytes]:
     """The parts in the blobs `pks`; those that are gone or damaged are missing from the answer."""
-    opened = {row.pk: open_blob(tx, row) for row in _rows(tx, _BY_PK, set(pks))}
-    return {pk: part for pk, part in opened.items() if part is not None}
+    rows = _rows(tx, _BY_PK, set(pks))
+    return {row[0]: part for row, part in _opened(tx, rows) if part is not None}
 
 
 def tighten(tx: Tx, pks: Iterable[int]) -> None:
     """Pack the blobs `pks` as small as can be, with the newest dictionary. A damaged one stays as it is."""
     newest = dictionary.newest(tx)
-    for row in _rows(tx, _BY_PK, set(pks)):
-        if row.level >= TIGHT_LEVEL and row.dictionary_id == newest:
-            continue
-        part = open_blob(tx, row)
+    held = list(_rows(tx, _BY_PK, set(pks)))
+    loose = [row for row in held if row.level < TIGHT_LEVEL or row.dictionary_id != newest]
+    for row, part in _opened(tx, loose):
         if part is not None:
             packed = _packed(tx, part, TIGHT_LEVEL)
             shorter = len(packed["body"]) < len(row.body)
@@ -88,7 +97,7 @@ def learn(tx: Tx) -> bytes | None:
     if not dictionary.wanted(tx):
         return None
     spread = tx.connection.execute(_SPREAD, {"step": dictionary.sample_step(tx)})
-    return dictionary.train([part for part in (open_blob(tx, row) for row in spread) if part is not None])
+    return dictionary.train([part for _, part in _opened(tx, spread) if part is not None])
 
 
 def repack(tx: Tx, after: int = 0, limit: int = 500) -> int | None:
@@ -97,22 +106,20 @@ def repack(tx: Tx, after: int = 0, limit: int = 500) -> int | None:
     newest = dictionary.newest(tx)
     if newest is None:
         return None
-    last = None
-    for row in tx.connection.execute(_AFTER, {"after": after, "limit": limit}).all():
-        last = row.pk
-        part = open_blob(tx, row) if row.dictionary_id is None else None
+    rows = tx.connection.execute(_AFTER, {"after": after, "limit": limit}).all()
+    for row, part in _opened(tx, [row for row in rows if row.dictionary_id is None]):
         if part is not None:
             packed = _packed(tx, part, row.level)
             if len(packed["body"]) < len(row.body):
                 _repack(tx, row.pk, packed)
-    return last
+    return rows[-1].pk if rows else None
 
 
 def damaged(tx: Tx) -> Iterator[int]:
     """The keys of all blobs that cannot be read. Walks through the whole table."""
     after = 0
     while rows := tx.connection.execute(_AFTER, {"after": after, "limit": _CHUNK}).all():
-        yield from (row.pk for row in rows if open_blob(tx, row) is None)
+        yield from (row.pk for row, part in _opened(tx, rows) if part is None)
         after = rows[-1].pk
 
 
@@ -122,21 +129,29 @@ def count(tx: Tx) -> int:
     return number
 
 
-def open_blob(tx: Tx, row: Any) -> bytes | None:
-    """The part in a row of the blob table, None where its checksum says that it is another."""
-    body = row.body
-    try:
-        if zstandard.frame_content_size(body) > _MOST:
-            return None
-        part = dictionary.decompressor(tx, row.dictionary_id).decompress(body, max_output_size=_MOST)
-    except (zstandard.ZstdError, ValueError):
-        return None
-    return part if address_of(part) == row.address else None
+def _opened(tx: Tx, rows: Iterable[Any]) -> Iterator[tuple[Any, bytes | None]]:
+    """Rows of the blob table and their parts, None where the checksum says that it is another. (One loop without
+    calls: a document has dozens of blobs.)"""
+    unpackers: dict[int | None, Callable[[bytes], bytes]] = {}
+    for row in rows:
+        _, address, by, _, body = row
+        part = None
+        try:
+            if by not in unpackers:
+                unpackers[by] = dictionary.decompressor(tx, by).decompress
+            if frame_content_size(body) <= _MOST:
+                part = unpackers[by](body)
+                if int.from_bytes(sha256(part).digest()[:8], "big", signed=True) != address:
+                    part = None
+        except (ZstdError, ValueError):
+            part = None
+        yield row, part
 
 
-def _rows(tx: Tx, statement: Any, values: Iterable[int]) -> Iterator[Any]:
+def _rows(tx: Tx, statement: dict[bool, Any], values: Iterable[int]) -> Iterator[Any]:
     for some in batched(values, _CHUNK):
-        yield from tx.connection.execute(statement, {"some": some}).all()
+        given = {"some": list(some) if tx.postgres else orjson.dumps(some).decode()}
+        yield from tx.connection.execute(statement[tx.postgres], given).all()
 
 
 def _packed(tx: Tx, part: bytes, level: int) -> dict[str, Any]:

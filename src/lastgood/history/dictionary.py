@@ -22,6 +22,7 @@ _LONGEST = 32 * 2**10  # of a sample: one long text says little of the others
 _NEWEST = select(t.dictionary.c.id).order_by(t.dictionary.c.seen.desc(), t.dictionary.c.id).limit(1)
 _SEEN = select(func.coalesce(func.max(t.dictionary.c.seen), 0))
 _BODY = select(t.dictionary.c.body).where(t.dictionary.c.id == bindparam("id"))
+_ALL = select(t.dictionary.c.id, t.dictionary.c.body).order_by(t.dictionary.c.id)
 _GREATEST = select(func.coalesce(func.max(t.blob.c.pk), 0))
 _ADD = insert(t.dictionary)
 
@@ -64,6 +65,19 @@ def add(tx: Tx, body: bytes) -> int:
         seen: int = tx.connection.execute(_GREATEST).scalar_one()
         tx.connection.execute(_ADD, {"id": id, "seen": seen, "created_at": tx.now, "body": body})
     return id
+
+
+def damaged(tx: Tx) -> list[int]:
+    """The ids of the dictionaries whose bytes have changed in the store; with one of them, what it packed is lost."""
+    return [row.id for row in tx.connection.execute(_ALL) if id_of(bytes(row.body)) != row.id]
+
+
+def forget(id: int) -> None:
+    """Read the dictionary `id` from the store again when it is next needed on this thread."""
+    _known.pop(id, None)
+    for codecs in _local.__dict__.values():
+        for key in [key for key in codecs if key == id or (isinstance(key, tuple) and key[0] == id)]:
+            del codecs[key]
 
 
 def id_of(body: bytes) -> int:
