@@ -1,14 +1,7 @@
-"""Which nodes a run can reach, and whether a value has been produced by the time it is used.
+"""Which nodes a run can reach, and whether a value has been produced by the time it is used."""
 
-A run takes one handle of a node that branches and every edge of any other node; a node waits until each of its edges
-is taken or ruled out, and runs when one is taken. So a value is certain at a node when no choice of handles leads to
-that node and around the value's definition. That needs no enumeration of runs: a node *commits* to a definition when
-each of its handles leads to a node that commits, and the runs around the definition are those which never enter a
-node that commits."""
-
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Literal
 
@@ -29,16 +22,11 @@ from lastgood.dsl.index import (
 )
 from lastgood.dsl.outputs import ERRORS, inner_values
 from lastgood.dsl.references import Reference
+from lastgood.dsl.runs import Around, Definition, Runs, Way
 
 type Reason = Literal["", "branch", "failure", "success", "later", "apart", "inside", "itself"]
-# The choices of a run that matter: a node, and the handle by which the run leaves it; for ``""``, the node it begins
-# with.
-type Way = tuple[tuple[str, str], ...]
-# Where a value is produced: a node, and the handles by which a run leaves that node once it is (None: any).
-type _Definition = tuple[str, frozenset[str] | None]
 
 _ENTRIES: Final = TRIGGERS | {"start", "datasource"}
-_ROOT: Final = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +35,17 @@ class Arrival:
 
     The reason for less than always: the run may take another `branch`; the node may end in `failure`, or in
     `success` where its error is asked for; the value is produced `later`, on a path `apart`, `inside` an iteration
-    or loop that keeps it, or by the node `itself`. `way` is a run that comes without it."""
+    or loop that keeps it, or by the node `itself`."""
 
     certainty: Literal["always", "sometimes", "never"]
     reason: Reason = ""
-    way: Way = ()
+    _around: tuple[Around, str] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def way(self) -> Way:
+        """A run that comes without the value, for a reason of `branch`. Worked out when asked for."""
+        around, place = self._around or (None, "")
+        return (around.way(place) if around else None) or ()
 
 
 _ALWAYS: Final = Arrival("always")
@@ -63,8 +57,9 @@ class Flow:
 
     def __init__(self, index: Index) -> None:
         self.index = index
-        self._committed: dict[tuple[str, tuple[_Definition, ...]], _Around] = {}
-        self._after: dict[_Definition, frozenset[str]] = {}
+        self._graphs: dict[tuple[str, bool], Runs] = {}
+        self._known: dict[tuple[str, bool, frozenset[Definition]], Around] = {}
+        self._after: dict[Definition, frozenset[str]] = {}
 
     @cached_property
     def reachable(self) -> frozenset[str]:
@@ -128,8 +123,8 @@ class Flow:
             return Arrival("never", self._why_not(producer, place, name))
         if name in ERRORS and producer.data.get("error_strategy") == "default-value":
             return Arrival("sometimes", "success")
-        way = self._around(producer.parent, [definition]).way(place)
-        return _ALWAYS if way is None else Arrival("sometimes", "branch", way)
+        around = self._around(producer.parent, [definition])
+        return Arrival("sometimes", "branch", (around, place)) if around.gets_to(place) else _ALWAYS
 
     def _lifted(self, node_id: str, scope: str) -> str:
         """The node, or the container around it, that stands in `scope`; the node itself where none does."""
@@ -140,7 +135,7 @@ class Flow:
             place = parent
         return node_id
 
-    def _definition(self, producer: Node, name: str) -> _Definition:
+    def _definition(self, producer: Node, name: str) -> Definition:
         if not producer.fails_softly:
             return producer.id, None
         ways = frozenset({FAIL_BRANCH}) if name in ERRORS else frozenset(handles(producer)) - {FAIL_BRANCH}
@@ -153,16 +148,16 @@ class Flow:
             looks = container.type == "loop" and ".break_conditions" in reference.path
             return _ALWAYS if looks else Arrival("never", "inside")
         around = self._around(container.id, [self._definition(producer, reference.selector[1])])
-        ways = (around.way(node.id) for node in self.index.children(container.id) if around.may_stop_at(node.id))
-        way = next((way for way in ways if way is not None), None)
-        return _ALWAYS if way is None else Arrival("sometimes", "branch", way)
+        inside = self.index.children(container.id)
+        last = next((n.id for n in inside if around.gets_to(n.id) and around.may_stop_at(n.id)), None)
+        return Arrival("sometimes", "branch", (around, last)) if last else _ALWAYS
 
     def _why_not(self, producer: Node, place: str, name: str) -> Reason:
         if place in self._following((producer.id, None)):
             return "success" if name in ERRORS else "failure"
         return "later" if producer.id in self._following((place, None)) else "apart"
 
-    def _following(self, definition: _Definition) -> frozenset[str]:
+    def _following(self, definition: Definition) -> frozenset[str]:
         """The nodes that edges lead to from `definition`, its own node not among them."""
         if definition not in self._after:
             first, ways = definition
@@ -215,103 +210,23 @@ class Flow:
         typed = [node.id for node in inside if node.type in INNER_STARTS or node.data.get("isIterationStart")]
         return tuple(named or typed[:1])
 
-    def _around(self, scope: str, definitions: Iterable[_Definition], dangling: bool = False) -> "_Around":
+    def _around(self, scope: str, definitions: Iterable[Definition], dangling: bool = False) -> Around:
         """The runs of a scope that avoid `definitions`. With `dangling`, a handle without an edge is no option."""
-        key = (f"{scope} {dangling}", tuple(sorted(set(definitions), key=str)))
-        if key not in self._committed:
+        key = (scope, dangling, frozenset(definitions))
+        if key not in self._known:
+            self._known[key] = Around(self._runs(scope, dangling), key[2])
+        return self._known[key]
+
+    def _runs(self, scope: str, dangling: bool) -> Runs:
+        if (scope, dangling) not in self._graphs:
             options = {node.id: self._options[node.id] for node in self.index.children(scope)}
             if dangling:
                 options = {
                     node_id: {way: targets for way, targets in ways.items() if targets} or {"": ()}
                     for node_id, ways in options.items()
                 }
-            self._committed[key] = _Around(options, self._roots(scope), key[1])
-        return self._committed[key]
-
-
-class _Around:
-    """The runs of one graph that go around some definitions."""
-
-    def __init__(
-        self,
-        options: Mapping[str, Mapping[str, tuple[str, ...]]],
-        roots: tuple[str, ...],
-        definitions: Iterable[_Definition],
-    ) -> None:
-        self._options = {**options, _ROOT: {root: (root,) for root in roots}}
-        self._closed: set[tuple[str, str]] = set()
-        self._towards: set[tuple[str, str]] = set()
-        self._commit(definitions)
-        self._before = self._walk()
-
-    def way(self, node_id: str) -> Way | None:
-        """A run around the definitions to `node_id`, None where there is none."""
-        if node_id not in self._before:
-            return None
-        chosen, at = {}, node_id
-        while at != _ROOT:
-            at, way = self._before[at]
-            chosen[at] = way
-        turns, seen, waiting = [], {_ROOT}, [_ROOT]
-        for at in waiting:
-            ways = self._options[at]
-            way = chosen.get(at) or next((way for way in ways if (at, way) not in self._closed), "")
-            if any((at, other) in self._closed for other in ways) or (
-                (at, way) not in self._towards and any((at, other) in self._towards for other in ways)
-            ):
-                turns.append((at, way))
-            fresh = [target for target in dict.fromkeys(ways.get(way, ())) if target not in seen]
-            seen.update(fresh)
-            waiting += fresh
-        return tuple(turns)
-
-    def may_stop_at(self, node_id: str) -> bool:
-        """Whether a run around the definitions may find nothing behind this node."""
-        open_ways = [ts for way, ts in self._options[node_id].items() if (node_id, way) not in self._closed]
-        return any(not targets for targets in open_ways)
-
-    def _commit(self, definitions: Iterable[_Definition]) -> None:
-        """Close each way of leaving a node that leads to a definition whatever follows, and note those that may."""
-        leading: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        for node_id, ways in self._options.items():
-            for way, targets in ways.items():
-                for target in targets:
-                    leading[target].append((node_id, way))
-        left = {node_id: len(ways) for node_id, ways in self._options.items()}
-        committed, nearer = [], []
-        for node_id, producing in definitions:
-            for way in self._options.get(node_id, {}):
-                if producing is None or way in producing:
-                    committed += self._close(node_id, way, left)
-                    nearer.append((node_id, way))
-        while committed:
-            for node_id, way in leading[committed.pop()]:
-                committed += self._close(node_id, way, left)
-        while nearer:
-            found = nearer.pop()
-            if found not in self._towards:
-                self._towards.add(found)
-                nearer += leading[found[0]]
-
-    def _close(self, node_id: str, way: str, left: dict[str, int]) -> list[str]:
-        """Close one way; gives the node when it was the last."""
-        if (node_id, way) in self._closed:
-            return []
-        self._closed.add((node_id, way))
-        left[node_id] -= 1
-        return [] if left[node_id] else [node_id]
-
-    def _walk(self) -> dict[str, tuple[str, str]]:
-        """The nodes that a run around the definitions gets to, each with a step that led there."""
-        before: dict[str, tuple[str, str]] = {}
-        waiting = [_ROOT]
-        for node_id in waiting:
-            for way, targets in self._options.get(node_id, {}).items():
-                if (node_id, way) not in self._closed:
-                    fresh = [target for target in targets if target not in before]
-                    before.update(dict.fromkeys(fresh, (node_id, way)))
-                    waiting += fresh
-        return before
+            self._graphs[scope, dangling] = Runs(options, self._roots(scope))
+        return self._graphs[scope, dangling]
 
 
 def handle_name(node: Node, handle: str) -> str:

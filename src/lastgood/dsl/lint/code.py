@@ -138,7 +138,7 @@ def _returns(node: Node, main: _Main) -> Iterator[Problem]:
         if missing:
             told = listed([quoted(name) for name in missing])
             yield NOT_RETURNED.at(
-                node, ".code", f"The return on line {part.lineno} lacks the declared output {told}."
+                node, ".code", f"The return on line {part.lineno} lacks what the node declares: {told}."
             )
         if extra:
             told = listed([quoted(name) for name in extra])

@@ -5,9 +5,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, Final
 
-from lastgood.dsl.dependencies import identified, listed_plugins
+from lastgood.dsl.dependencies import identified, listed_plugins, plugin_of
 from lastgood.dsl.index import mapping, text
 from lastgood.dsl.lint.rules import Problem, Rule, Subject, listed, quoted
+from lastgood.dsl.lint.texts import strings
 
 PLUGIN_VERSIONS: Final = Rule(
     "plugin-versions",
@@ -69,6 +70,10 @@ RULES: Final = (
     NO_KNOWLEDGE,
 )
 
+# Keys of settings that name a provider or a plugin.
+_NAMING: Final = frozenset(
+    {"provider", "provider_id", "provider_name", "plugin_id", "reranking_provider_name", "embedding_provider_name"}
+)
 _MODELLED: Final = ("llm", "question-classifier", "parameter-extractor")
 _DATED: Final = re.compile(r"[-@_](?:20\d{2}-?[01]\d-?[0-3]\d|[01]\d[0-3]\d)(?:-v\d+(?::\d+)?)?$")
 
@@ -99,7 +104,7 @@ def _plugins(subject: Subject) -> Iterator[Problem]:
             yield PLUGIN_VERSIONS.at(first, "" if first else "dependencies", f"{plugin} is named as {versions}.")
         if listed_ones and nodes and not entry["listed"] and subject.document.has_graph:
             yield NOT_LISTED.at(node, "", f"{plugin} is not in the dependency list.")
-        if entry["listed"] and not nodes and subject.document.has_graph and not _may_use(subject):
+        if entry["listed"] and not nodes and subject.document.has_graph and not _named(subject, entry["id"]):
             yield NOT_USED.at(None, "dependencies", f"{plugin} is in the dependency list, and no node uses it.")
 
 
@@ -112,10 +117,15 @@ def _pinned(subject: Subject, plugin: str) -> list[str]:
     ]
 
 
-def _may_use(subject: Subject) -> bool:
-    """Whether something in the document may use plugins in a way that it does not tell."""
-    told = ("agent_packages", "agent")
-    return any(subject.document.data.get(part) for part in told)
+def _named(subject: Subject, plugin: str) -> bool:
+    """Whether the plugin may be used in a way that is not known: something names it, in a setting that is switched
+    off or of a feature, or the document brings agents of its own."""
+    if any(subject.document.data.get(part) for part in ("agent_packages", "agent")):
+        return True
+    places = strings(subject.document.workflow, "workflow")
+    return any(
+        key in _NAMING and plugin in (said, plugin_of(said), plugin_of(said, "tool")) for _, key, said in places
+    )
 
 
 def _models(subject: Subject) -> Iterator[Problem]:

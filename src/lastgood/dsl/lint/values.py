@@ -291,7 +291,8 @@ def _bare(subject: Subject, node: Node) -> Iterator[Problem]:
     for path, names in bare_names(node):
         meant = [f"{{{{{name}}}}}" for name in names if name in subject.variable_names]
         if meant:
-            yield BARE_NAME.at(node, path, f"{listed(meant)} is no reference here, and stays in the text as it is.")
+            verb = "is no reference here, and stays" if len(meant) == 1 else "are no references here, and stay"
+            yield BARE_NAME.at(node, path, f"{listed(meant)} {verb} in the text as written.")
 
 
 def _aggregated(subject: Subject, node: Node) -> Iterator[Problem]:

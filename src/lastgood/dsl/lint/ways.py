@@ -1,8 +1,9 @@
 """How a finding tells the run that it happens in."""
 
-from lastgood.dsl.flow import Way, handle_name
+from lastgood.dsl.flow import handle_name
 from lastgood.dsl.index import Index
 from lastgood.dsl.lint.rules import quoted
+from lastgood.dsl.runs import Way
 
 _SHOWN = 3
 

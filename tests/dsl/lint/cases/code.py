@@ -39,7 +39,7 @@ CASES: Final = [
         "output-not-returned",
         flow(code("return {}")),
         flow(code("return dict(a=q)")),
-        "lacks the declared output “a”",
+        "lacks what the node declares: “a”",
         "code",
     ),
     Case("output-not-returned", flow(code("pass")), flow(code("raise ValueError(q)")), "returns nothing", "code"),

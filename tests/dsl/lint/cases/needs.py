@@ -43,6 +43,23 @@ CASES: Final = [
         "dependencies",
     ),
     Case(
+        "plugin-not-used",
+        listing(flow(retrieval()), "langgenius/cohere:1.0.0@x"),
+        listing(
+            flow(
+                retrieval(
+                    multiple_retrieval_config={
+                        "reranking_enable": False,
+                        "reranking_model": {"provider": "cohere", "model": "r"},
+                    }
+                )
+            ),
+            "langgenius/cohere:1.0.0@x",
+        ),
+        "“langgenius/cohere”",
+        "dependencies",
+    ),
+    Case(
         "model-versions",
         flow(llm(model=MODEL | {"name": "gpt-4o-2024-05-13"}), llm("o", model=MODEL | {"name": "gpt-4o-2024-08-06"})),
         flow(llm(model=MODEL | {"name": "gpt-4o-mini"}), llm("o")),
