@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, Field
 
+from lastgood.access import decisions
 from lastgood.db import process
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
@@ -76,9 +77,9 @@ def publish(
     workflow: str,
     channel: str,
     body: Publish,
-    expected: Expected,
     served: Served,
     who: Annotated[Principal, Depends(may("workflow:publish"))],
+    expected: Expected,
 ) -> dict[str, Any]:
     def work(tx: Tx) -> Moved:
         return moves.publish(
@@ -93,6 +94,7 @@ def publish(
             force=body.force,
         )
 
+    _may_force(served, who, workflow, body.force)
     engine.warm()  # the check of the target must not import for a second while it holds the store
     began = perf_counter()
     return _finish(served, who, served.store.write(work), began, verify=body.verify, condemn=True)
@@ -103,9 +105,9 @@ def rollback(
     workflow: str,
     channel: str,
     body: Rollback,
-    expected: Expected,
     served: Served,
     who: Annotated[Principal, Depends(may("workflow:rollback"))],
+    expected: Expected,
 ) -> dict[str, Any]:
     def work(tx: Tx) -> Moved:
         return moves.rollback(
@@ -119,6 +121,7 @@ def rollback(
             force=body.force,
         )
 
+    _may_force(served, who, workflow, body.force)
     if body.to is not None:
         engine.warm()
     began = perf_counter()
@@ -138,6 +141,13 @@ def list_moves(
     with served.store.read() as tx:
         found = channels.moves(tx, workflows.find(tx, workflow), limit=limit, before=before)
     return {"items": [one.public() for one in found], "next": found[-1].pk if len(found) == limit else None}
+
+
+def _may_force(served: Context, who: Principal, workflow: str, force: bool) -> None:
+    """Going to a failed version asks for a permission of its own: here, before the move's transaction, so that a
+    refusal is kept."""
+    if force:
+        decisions.require(served.store, who, "rollback:force", f"workflow/{workflow}")
 
 
 def _finish(
