@@ -1,0 +1,70 @@
+"""The management API over a store, asked as HTTP."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from lastgood import dsl
+from lastgood.access import tokens
+from lastgood.db.store import Store
+from lastgood.release.verification import Upstream
+from lastgood.server.app import make_app
+from support.documents import document
+from support.engine import FakeEngine, fake_engine
+
+LOCAL = "lg_local-token-of-this-start"
+
+
+@dataclass(frozen=True)
+class Api:
+    """The API with the admin's token. `client` sends none by itself."""
+
+    store: Store
+    app: FastAPI
+    client: TestClient
+    token: str
+    engine: FakeEngine
+
+    def ask(self, method: str, path: str, *, token: str | None = None, **more: Any) -> httpx.Response:
+        """One request, with the admin's token or another."""
+        headers = {"Authorization": f"Bearer {self.token if token is None else token}", **more.pop("headers", {})}
+        answer: httpx.Response = self.client.request(method, path, headers=headers, **more)
+        return answer
+
+    def get(self, path: str, **more: Any) -> Any:
+        """The body of a GET that succeeds."""
+        answer = self.ask("GET", path, **more)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def post(self, path: str, body: Any, *, status: int = 200, **more: Any) -> Any:
+        """The body of a POST that ends in `status`."""
+        answer = self.ask("POST", path, json=body, **more)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    def push(self, text: str = "hello", workflow: str = "greet", **more: Any) -> str:
+        """Push a document that says `text`; gives the version's id."""
+        body = {"document": dsl.to_yaml(document(text)), **more}
+        return str(self.post(f"/v1/workflows/{workflow}/versions", body, status=201)["version"]["id"])
+
+    def move(self, kind: str, generation: int, workflow: str = "greet", status: int = 200, **body: Any) -> Any:
+        """Publish or roll back `live` from `generation`."""
+        path = f"/v1/workflows/{workflow}/channels/live/{kind}"
+        return self.post(path, body, status=status, headers={"If-Match": f'"{generation}"'})
+
+
+@pytest.fixture
+def api(store: Store) -> Iterator[Api]:
+    token = store.write(tokens.first_admin)
+    assert token is not None
+    with fake_engine() as engine:
+        engine.succeed()
+        app = make_app(store, engine=lambda: Upstream(engine.url, "engine-token"), local_token=LOCAL)
+        with TestClient(app, raise_server_exceptions=False) as client:
+            yield Api(store, app, client, token, engine)

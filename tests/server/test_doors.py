@@ -1,0 +1,246 @@
+"""Every door asks who is there, and keeps what was refused."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.routing import APIRoute
+from sqlalchemy import select
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from lastgood.access import decisions
+from lastgood.access.decisions import Decision
+from lastgood.db import tables
+from lastgood.db.store import Store
+from lastgood.server.app import make_app
+from support.documents import document
+from support.stores import on_sqlite
+
+from .conftest import LOCAL, Api
+
+OPEN = {"/healthz", "/readyz"}
+PATH = {"workflow": "greet", "version": "v-20261123-01", "channel": "live", "snapshot": "snap_20261123_v1"}
+
+pytestmark = on_sqlite
+
+
+def routes(app: Any) -> list[APIRoute]:
+    """All routes of our own, those of included routers too."""
+
+    def walk(found: Any) -> Iterator[APIRoute]:
+        for route in found:
+            if isinstance(route, APIRoute):
+                yield route
+            elif hasattr(route, "original_router"):
+                yield from walk(route.original_router.routes)
+
+    return list(walk(app.routes))
+
+
+def methods_of(route: APIRoute) -> list[str]:
+    return sorted(route.methods or ())
+
+
+def actions(route: APIRoute) -> list[str]:
+    """The actions that a route asks leave for."""
+
+    def walk(dependant: Any) -> Iterator[str]:
+        if hasattr(dependant.call, "action"):
+            yield dependant.call.action
+        for inner in dependant.dependencies:
+            yield from walk(inner)
+
+    return list(walk(route.dependant))
+
+
+def guarded(app: Any) -> list[tuple[str, str]]:
+    """Every (method, path) behind a door, with an example in the place of each parameter."""
+    found = []
+    for route in routes(app):
+        if route.path not in OPEN:
+            path = route.path
+            for name in route.param_convertors:
+                path = path.replace("{" + name + "}", PATH.get(name, "some-thing"))
+            found += [(method, path) for method in methods_of(route)]
+    return found
+
+
+def audited(store: Store) -> list[tuple[str, str, str, str]]:
+    with store.read() as tx:
+        rows = tx.connection.execute(select(tables.audit).order_by(tables.audit.c.pk))
+        return [(row.actor, row.action, row.resource, row.result) for row in rows]
+
+
+def is_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert body["status"] == status
+    assert {"type", "title", "detail"} <= body.keys()
+    return body
+
+
+def test_every_route_asks_for_one_action(api: Api) -> None:
+    asked = {(route.path, *methods_of(route)): actions(route) for route in routes(api.app)}
+    assert len(asked) >= 25
+    for (path, *methods), found in asked.items():
+        if path in OPEN:
+            assert (methods, found) == (["GET"], []), path
+            continue
+        assert len(found) == 1, f"{path} asks for {found}"
+        noun, _, verb = found[0].partition(":")
+        assert noun.isalpha() and verb, found
+        assert path.startswith("/v1/")
+        if methods != ["GET"]:
+            assert verb != "read", f"{methods} {path} changes something on a permission to read"
+        else:
+            assert verb in ("read", "export"), f"{path} only reads and asks for {verb}"
+
+
+def test_what_is_open_to_all_is_only_health_and_the_description(api: Api) -> None:
+    others = {route.path for route in api.app.routes if isinstance(route, Route) and not isinstance(route, APIRoute)}
+    assert others == {"/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"}
+    for path in OPEN:
+        assert api.client.get(path).json() == {"status": "ok"}
+
+
+def test_without_a_token_nothing_is_answered(api: Api) -> None:
+    before = audited(api.store)
+    for method, path in guarded(api.app):
+        for headers in ({}, {"If-Match": '"0"'}):
+            answer = api.client.request(method, path, headers=headers)
+            body = is_problem(answer, 401)
+            assert answer.headers["www-authenticate"] == "Bearer", path
+            assert "Authorization: Bearer lg_" in body["detail"]
+    assert audited(api.store) == before
+
+
+def test_no_other_way_to_show_a_token_is_taken(api: Api) -> None:
+    path = "/v1/workflows"
+    other = "lg_" + "x" * 43
+    wrong: list[dict[str, Any]] = [
+        {"params": {"token": api.token}},
+        {"params": {"access_token": api.token}},
+        {"params": {"authorization": f"Bearer {api.token}"}},
+        {"cookies": {"token": api.token, "authorization": f"Bearer {api.token}"}},
+        {"headers": {"X-Api-Key": api.token}},
+        {"headers": {"X-Lastgood-Token": api.token}},
+        {"headers": {"Authorization": f"Basic {api.token}"}},
+        {"headers": {"Authorization": f"Bearer {other}"}},
+        {"headers": {"Authorization": f"Bearer {api.token[:-1]}"}},
+        {"headers": {"Authorization": f"Bearer {api.token} {api.token}"}},
+        {"headers": {"Authorization": "Bearer "}},
+        {"headers": {"Authorization": "Bearer lg_"}},
+        {"headers": {"Authorization": b"Bearer lg_\xff\xfe"}},
+        {"headers": {"Authorization": ""}},
+        {"headers": {"X-Lastgood-Actor": "root"}},
+    ]
+    for request in wrong:
+        with TestClient(api.app) as client:  # cookies stay with a client
+            is_problem(client.request("GET", path, **request), 401)
+    assert api.ask("GET", path).status_code == 200
+
+
+def test_a_token_never_comes_back_in_an_answer(api: Api) -> None:
+    for token in (api.token, LOCAL, "lg_" + "guess" * 9):
+        for path in ("/v1/status", "/v1/workflows", "/v1/nothing", "/v1/doctor", f"/v1/workflows/{token}"):
+            answer = api.ask("GET", path, token=token)
+            if token not in path:
+                assert token not in answer.text + str(answer.headers)
+
+
+def test_who_may_not_is_told_so_and_it_is_kept(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decisions, "decide", lambda who, action, resource: Decision(False, "not on a Monday"))
+    actions_of = {
+        (method, route.path): actions(route)[0]
+        for route in routes(api.app)
+        if route.path not in OPEN
+        for method in methods_of(route)
+    }
+    for (method, path), action in zip(guarded(api.app), actions_of.values(), strict=True):
+        before = len(audited(api.store))
+        body = is_problem(api.ask(method, path), 403)
+        assert body["detail"].startswith(f"admin may not {action} on ")
+        assert "not on a Monday" in body["detail"]
+        rows = audited(api.store)[before:]
+        assert [(actor, what, result) for actor, what, _, result in rows] == [("admin", action, "denied")], path
+
+
+def test_going_to_a_failed_version_asks_for_its_own_permission(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    good, bad = api.push("good"), api.push("bad")
+    api.move("publish", 0, version=good)
+    api.post(f"/v1/versions/{bad}/mark", {"state": "failed", "reason": "wrong totals"})
+    monkeypatch.setattr(
+        decisions, "decide", lambda who, action, resource: Decision(action != "rollback:force", "the rule")
+    )
+    for kind, body in (("publish", {"version": bad}), ("rollback", {"to": bad})):
+        before = len(audited(api.store))
+        answer = api.move(kind, 1, status=403, force=True, reason="I must", **body)
+        assert "rollback:force" in answer["detail"]
+        kept = [(actor, action, result) for actor, action, _, result in audited(api.store)[before:]]
+        assert kept == [("admin", "rollback:force", "denied")]
+    assert api.get("/v1/workflows/greet/channels/live")["version"] == good
+
+
+def test_the_local_token_opens_and_may_say_who_acts(api: Api) -> None:
+    actor = {"X-Lastgood-Actor": "ada"}
+    answer = api.ask("POST", "/v1/workflows/greet/versions", token=LOCAL, headers=actor, json=_document())
+    assert answer.json()["version"]["author"] == "ada"
+    again = api.ask("POST", "/v1/workflows/greet/versions", token=LOCAL, json=_document("b"))
+    assert again.json()["version"]["author"] == "local"
+    assert ("ada", "workflow:push") in [(who, action) for who, action, *_ in audited(api.store)]
+
+
+def test_a_remote_token_cannot_say_who_acts(api: Api) -> None:
+    actor = {"X-Lastgood-Actor": "the boss"}
+    answer = api.ask("POST", "/v1/workflows/greet/versions", headers=actor, json=_document())
+    assert answer.json()["version"]["author"] == "admin"
+    assert "the boss" not in str(audited(api.store))
+
+
+def test_without_a_local_token_an_empty_one_opens_nothing(store: Store) -> None:
+    for local in ("", LOCAL):
+        with TestClient(make_app(store, local_token=local)) as client:
+            for value in ("", "Bearer ", "Bearer"):
+                is_problem(client.get("/v1/workflows", headers={"Authorization": value}), 401)
+
+
+def test_a_trusted_app_asks_for_no_token(store: Store) -> None:
+    """The command line in its own process."""
+    with TestClient(make_app(store, trusted=True)) as client:
+        answer = client.post("/v1/workflows/greet/versions", json=_document(), headers={"X-Lastgood-Actor": "ada"})
+        assert answer.json()["version"]["author"] == "ada"
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (b"ada", "ada"),
+        (b"a" * 500, "a" * 63),
+        (b"ada\x1b[2Jlovelace", "ada[2Jlovelace"),
+        (b"\x07", "local"),
+        (b"", "local"),
+    ],
+)
+def test_an_actors_name_is_short_and_plain(api: Api, sent: bytes, kept: str) -> None:
+    headers = {b"X-Lastgood-Actor": sent, b"Authorization": f"Bearer {LOCAL}".encode()}
+    answer = api.client.post("/v1/workflows/greet/versions", json=_document(), headers=headers)
+    assert answer.json()["version"]["author"] == kept
+
+
+def test_an_audit_row_carries_the_request_it_came_with(api: Api) -> None:
+    headers = {"X-Request-ID": "from-the-proxy-7" + "x" * 100}
+    api.ask("POST", "/v1/workflows/greet/versions", json=_document(), headers=headers)
+    with api.store.read() as tx:
+        row = tx.connection.execute(select(tables.audit).where(tables.audit.c.action == "workflow:push")).one()
+    facts = json.loads(row.canonical)
+    assert facts["request_id"].startswith("from-the-proxy-7")
+    assert len(facts["request_id"]) <= 63
+    assert facts["kind"] == "token"
+
+
+def _document(text: str = "a") -> dict[str, Any]:
+    return {"document": document(text).data}
