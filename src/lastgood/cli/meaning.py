@@ -21,6 +21,7 @@ _COLOURS = {
     "note": "dim",
 }
 _DIFFERS = 1
+_LONGEST_PROOF = 400
 
 
 def diff(
@@ -226,7 +227,9 @@ def _show_meaning(changes: list[dict[str, Any]]) -> None:
         )
         witness = change["witness"]
         if witness and witness["request"]:
-            output.write(f"{'':>9}  proof: {json.dumps(witness['request'], ensure_ascii=False)}")
+            request = json.dumps(witness["request"], ensure_ascii=False)
+            request = request if len(request) <= _LONGEST_PROOF else f"{request[:_LONGEST_PROOF]}…"
+            output.write(f"{'':>9}  proof: refused now, taken before: {request}")
 
 
 def _marked(text: str, marks: list[list[int]], colour: str) -> str:

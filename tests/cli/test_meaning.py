@@ -1,0 +1,98 @@
+"""Differences, lint, interface, dependencies, pins and numbers, as the command line tells them."""
+
+from pathlib import Path
+
+import pytest
+
+from cli.conftest import LIVE, NEW, OLD, SLUG, Run, written
+
+
+def test_live_against_the_newest_is_the_default(lastgood: Run) -> None:
+    done = lastgood("diff", SLUG)
+    assert done.code == 0
+    assert done.lines[0].startswith(f"{LIVE} → {NEW}: 1 node changed")
+    assert any("two {{ text }}" in line and "three {{ text }}" in line for line in done.lines)
+    assert any("template-changed" in line for line in done.lines)
+
+
+def test_two_named_versions_in_every_form(lastgood: Run) -> None:
+    told = lastgood("diff", SLUG, OLD, NEW, "--json").json
+    assert [change["tier"] for change in told["changes"]] == ["BEHAVIOUR"]
+    assert lastgood("diff", SLUG, OLD, NEW, "--stat").lines[-1].strip() == told["summary"]
+    assert "three" in lastgood("diff", SLUG, OLD, NEW, "--markdown").out
+
+
+@pytest.mark.parametrize(("other", "code"), [("one {{ text }}", 0), ("four {{ text }}", 1)])
+def test_two_files_need_no_store(lastgood: Run, tmp_path: Path, other: str, code: int) -> None:
+    first = written(tmp_path, "one {{ text }}")
+    folder = tmp_path / "other"
+    folder.mkdir()
+    assert lastgood("diff", first, written(folder, other), "--exit-code").code == code
+
+
+def test_a_secret_is_told_and_never_shown(lastgood: Run, tmp_path: Path) -> None:
+    values = []
+    for value in ("first-hidden-value", "second-hidden-value"):
+        file = tmp_path / f"{value}.yml"
+        text = written(tmp_path, "one {{ text }}").read_text(encoding="utf-8")
+        variable = f"- {{id: k, name: API_KEY, value_type: secret, value: {value}}}"
+        file.write_text(text.replace("environment_variables: []", f"environment_variables:\n  {variable}"))
+        values.append(file)
+    done = lastgood("diff", *values)
+    assert "API_KEY" in done.out
+    assert "hidden-value" not in done.out
+
+
+def test_lint_tells_errors_by_its_exit_code(lastgood: Run, tmp_path: Path) -> None:
+    sound = written(tmp_path, "one {{ text }}")
+    broken = written(tmp_path, "broken {{ text")
+    assert lastgood("lint", sound).code == 0
+    done = lastgood("lint", broken, "--format", "github")
+    assert done.code == 1
+    assert done.out.startswith("::error file=")
+    assert lastgood("lint", NEW).code == 0
+    assert lastgood("lint", sound, "--allow", "no-such-rule").code == 2
+
+
+def test_interface_and_dependencies_of_a_version(lastgood: Run) -> None:
+    schema = lastgood("interface", SLUG, NEW).json
+    assert schema["inputs"]["properties"]["text"]["maxLength"] == 99
+    assert "said" in schema["outputs"]["properties"]
+    assert lastgood("deps", SLUG, NEW, "--json").json["models"] == []
+    assert lastgood("deps", "other", NEW).code == 1
+
+
+def test_a_pin_holds_and_can_be_taken_away(lastgood: Run) -> None:
+    assert lastgood("pin", OLD).code == 0
+    assert lastgood("show", OLD, "--json").json["pinned"] is True
+    assert lastgood("pin", OLD, "--off").code == 0
+    assert lastgood("show", OLD, "--json").json["pinned"] is False
+
+
+def test_a_tag_names_one_version(lastgood: Run) -> None:
+    assert lastgood("tag", NEW, "2.0.0").code == 0
+    done = lastgood("tag", OLD, "2.0.0")
+    assert done.code == 1
+    assert f"already taken by {NEW}" in done.err
+    assert lastgood("tag", OLD, "two").code == 1
+
+
+def test_publish_numbers_by_what_changed(lastgood: Run) -> None:
+    done = lastgood("publish", SLUG, NEW)
+    assert done.code == 0
+    assert done.lines[1].startswith("SemVer 1.1.1 (patch): template-changed:")
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "said"),
+    [
+        (("--semver", "3.0.0"), 0, "SemVer 3.0.0"),
+        (("--semver", "1.1.0"), 1, "1.1.0 is lower than 1.1.1"),
+        (("--semver", "1.0.9", "--force"), 1, "1.0.9 is lower than 1.1.1"),
+        (("--semver", "1.0.9", "--force", "--reason", "a back-port"), 0, "SemVer 1.0.9"),
+    ],
+)
+def test_a_person_may_raise_the_number(lastgood: Run, given: tuple[str, ...], code: int, said: str) -> None:
+    done = lastgood("publish", SLUG, NEW, *given)
+    assert done.code == code
+    assert said in done.out + done.err
