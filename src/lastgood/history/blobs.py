@@ -5,6 +5,7 @@ and every read checks it. Two parts may have the same address (somebody can make
 compared byte by byte, and a part that differs gets a row of its own. Versions name blobs by row, never by address."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from hashlib import sha256
 from itertools import batched
 from typing import Any
@@ -14,6 +15,7 @@ from sqlalchemy import ARRAY, BigInteger, Text, any_, bindparam, func, insert, s
 from zstandard import ZstdError, frame_content_size
 
 from lastgood.db import tables as t
+from lastgood.db.store import Store
 from lastgood.db.tx import Tx
 from lastgood.history import dictionary
 
@@ -50,7 +52,7 @@ def address_of(part: bytes) -> int:
     return int.from_bytes(sha256(part).digest()[:8], "big", signed=True)
 
 
-def store(tx: Tx, parts: Sequence[bytes]) -> list[int]:
+def put(tx: Tx, parts: Sequence[bytes]) -> list[int]:
     """The keys of the blobs that hold `parts`, in their order. New ones are written, and a damaged one that should
     hold one of the parts is mended."""
     addresses = {part: address_of(part) for part in parts}
@@ -98,6 +100,21 @@ def learn(tx: Tx) -> bytes | None:
         return None
     spread = tx.connection.execute(_SPREAD, {"step": dictionary.sample_step(tx)})
     return dictionary.train([part for _, part in _opened(tx, spread) if part is not None])
+
+
+def maintain(store: Store) -> bool:
+    """Give `store` its first dictionary or a better one when it has become large enough, and pack with it what has
+    none, in short transactions that let others write between them. Says whether it did; when there is nothing to do,
+    it costs two look-ups."""
+    with store.read() as tx:
+        learnt = learn(tx)
+    if learnt is None:
+        return False
+    store.write(lambda tx: dictionary.add(tx, learnt))
+    after: int | None = 0
+    while after is not None:
+        after = store.write(partial(repack, after=after))
+    return True
 
 
 def repack(tx: Tx, after: int = 0, limit: int = 500) -> int | None:

@@ -47,7 +47,7 @@ def write_content(tx: Tx, document: dsl.Document) -> str:
     parts = manifest.split(document.data)
     if manifest.join(parts) != body:
         raise AssertionError("a document that is cut up and joined must be itself")
-    packed = manifest.pack(blobs.store(tx, parts))
+    packed = manifest.pack(blobs.put(tx, parts))
     if held is None:
         tx.connection.execute(_DROP_COLD, {"digest": digest})
         tx.connection.execute(_WRITE, {"digest": digest, "size": len(body), "body": packed})
