@@ -28,8 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
-from tests.support.documents import document
 
+from lastgood import dsl
 from lastgood.db import process
 from lastgood.db.audit import Principal
 from lastgood.db.store import Store, open_store
@@ -43,6 +43,18 @@ _CLIENTS, _PROCESSES = 32, 2
 _PAUSE = 0.02  # seconds between moves
 _CUT_OFF_AFTER = 3.0  # seconds from the beginning
 _WHO = Principal("benchmark", "local")
+_DOCUMENT = """
+version: 0.6.0
+kind: app
+app: {{name: rule 3, mode: workflow}}
+workflow:
+  graph:
+    nodes:
+    - {{id: start, data: {{type: start, title: {title}, variables: []}}}}
+    - {{id: end, data: {{type: end, title: end, outputs: []}}}}
+    edges:
+    - {{id: e, source: start, target: end, sourceHandle: source, targetHandle: target}}
+"""
 _BODY = b'{"inputs":{"name":"x"},"response_mode":"blocking","user":"u"}'
 
 Served = tuple[float, int, int]  # began (seconds), status, generation
@@ -174,7 +186,10 @@ def _tell(
 def ground_of(store: Store, target: str) -> Ground:
     def work(tx: Tx) -> Ground:
         workflow = workflows.create(tx, _WHO, "rule-3", name="", mode="workflow", target=target)
-        first, second = (versions.push(tx, _WHO, workflow, document(title)).version for title in ("one", "two"))
+        first, second = (
+            versions.push(tx, _WHO, workflow, dsl.parse(_DOCUMENT.format(title=title))).version
+            for title in ("one", "two")
+        )
         key = keys.create(tx, _WHO, workflow, name="clients")["key"]
         channel = channels.get(tx, workflow)
         channels.move(tx, _WHO, workflow, channel, first, expected=0, kind="publish")
