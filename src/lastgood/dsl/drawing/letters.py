@@ -7,13 +7,13 @@ from typing import Final
 
 # Widths in em by what the letter looks like: those of a wide sans-serif, so that no font in use needs more.
 _SHAPES: Final = (
-    ("iljI.,:;'|![]()`", 0.36),
-    ('frt-/\\" ', 0.42),
-    ("mwMW@%—…", 0.98),
-    ("ABCDEGHKNOPQRUVXYZ&_<>+=~#", 0.74),
+    ("iljI.,:;'|![]()`", 0.33),
+    ('frt-/\\"· ', 0.4),
+    ("mwMW@%—…←", 0.95),
+    ("ABCDEGHKNOPQRUVXYZ&_<>+=~#", 0.71),
 )
 _WIDTHS: Final = {letter: width for letters, width in _SHAPES for letter in letters}
-_OTHER: Final = 0.61
+_OTHER: Final = 0.58
 _FULL: Final = 1.0
 # What XML 1.0 does not take, and marks that turn the reading direction of all that follows.
 _UNFIT: Final = re.compile(

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from lastgood.dsl.compare.changes import Difference, Kind
 from lastgood.dsl.document import Document
-from lastgood.dsl.drawing.layout import HEAD, PORT, Box, Layout, lay_out
+from lastgood.dsl.drawing.layout import HEAD, PORT, Box, Layout, Point, lay_out
 from lastgood.dsl.drawing.letters import cut, escape, measure, wrap
 from lastgood.dsl.drawing.style import SHEET, colour_of
 from lastgood.dsl.drawing.telling import branches, details, is_branching, note_text, telling, type_name
@@ -19,6 +19,8 @@ _SMALL: Final = 11.0
 _WAY: Final = 10.0
 _BOLD: Final = 1.08  # how much wider bold letters are
 _HEADING: Final = 44.0
+_BADGE: Final = 10.0
+_PARTS: Final = [0.5, *(0.5 + sign * i / 20 for i in range(1, 10) for sign in (-1, 1))]
 _SIGNS: Final[dict[Kind, str]] = {"added": "＋", "removed": "－", "changed": "～"}
 _ENDS: Final = frozenset({"end", "loop-end"})
 _FIRST: Final = INNER_STARTS | {"start", "datasource", "trigger-webhook", "trigger-schedule", "trigger-plugin"}
@@ -113,17 +115,22 @@ def _panel(index: Index, layout: Layout, marks: _Marks) -> Iterator[str]:
     for data, box in layout.notes:
         yield from _note(data, box)
     marked: list[str] = []
+    taken = [box for node_id, box in layout.boxes.items() if index.nodes[node_id].type not in CONTAINERS]
     for edge in index.edges:
         handle = edge.handle or SOURCE
         kind = marks.edges.get((edge.source, handle, edge.target))
         ends = layout.boxes[edge.source], layout.boxes[edge.target]
         port = layout.ports[edge.source].get(handle)
-        into_start = index.nodes[edge.source].type in INNER_STARTS
-        start = (ends[0].right, ends[0].y + (PORT if port is None or into_start else port))
+        start = (ends[0].right, ends[0].y + (PORT if port is None else port))
         end = (ends[1].x, ends[1].y + PORT)
-        line, badge = _edge(start, end, kind, is_loose=port is None)
-        yield line
-        marked += badge
+        curve = _curve(start, end)
+        path = "M{} {}C{} {} {} {} {} {}".format(*(_n(number) for point in curve for number in point))
+        names = f"edge{' loose' if port is None else ''}{f' {kind}' if kind else ''}"
+        yield f'<path class="{names}" d="{path}"/>'
+        if kind:
+            spot = _free_spot(curve, taken)
+            taken.append(Box(spot[0] - _BADGE, spot[1] - _BADGE, 2 * _BADGE, 2 * _BADGE))
+            marked.append(_badge(*spot, kind))
     for node_id, box in layout.boxes.items():
         if index.nodes[node_id].type not in CONTAINERS:
             yield from _node(index.nodes[node_id], box, layout.ports[node_id], marks)
@@ -195,23 +202,32 @@ def _note(data: Mapping[str, Any], box: Box) -> Iterator[str]:
     yield "</g>"
 
 
-def _edge(
-    start: tuple[float, float], end: tuple[float, float], kind: Kind | None, *, is_loose: bool
-) -> tuple[str, list[str]]:
-    """A smooth curve, and the badge that stands on it where it is marked."""
+def _curve(start: Point, end: Point) -> tuple[Point, Point, Point, Point]:
+    """The Bézier curve of an edge: it leaves to the right and arrives from the left."""
     gap = end[0] - start[0]
     bend = gap / 2 if gap >= 0 else min(4 * (-gap) ** 0.5, 300.0)
-    points = (start, (start[0] + bend, start[1]), (end[0] - bend, end[1]), end)
-    a, b, c, d = (f"{_n(x)} {_n(y)}" for x, y in points)
-    names = f"edge{' loose' if is_loose else ''}{f' {kind}' if kind else ''}"
-    line = f'<path class="{names}" d="M{a}C{b} {c} {d}"/>'
-    middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2)
-    return line, [_badge(*middle, kind)] if kind else []
+    return start, (start[0] + bend, start[1]), (end[0] - bend, end[1]), end
+
+
+def _free_spot(curve: tuple[Point, Point, Point, Point], taken: list[Box]) -> Point:
+    """The point of `curve` nearest its middle where a badge covers none of the boxes `taken`; else the middle."""
+    for part in _PARTS:
+        x, y = (sum(w * point[axis] for w, point in zip(_weights(part), curve, strict=True)) for axis in (0, 1))
+        if not any(
+            box.x - _BADGE < x < box.right + _BADGE and box.y - _BADGE < y < box.bottom + _BADGE for box in taken
+        ):
+            return x, y
+    return (curve[0][0] + curve[3][0]) / 2, (curve[0][1] + curve[3][1]) / 2
+
+
+def _weights(part: float) -> tuple[float, float, float, float]:
+    rest = 1 - part
+    return rest**3, 3 * rest**2 * part, 3 * rest * part**2, part**3
 
 
 def _badge(x: float, y: float, kind: Kind) -> str:
     return (
-        f'<circle class="badge {kind}" cx="{_n(x)}" cy="{_n(y)}" r="10"/>'
+        f'<circle class="badge {kind}" cx="{_n(x)}" cy="{_n(y)}" r="{_n(_BADGE)}"/>'
         f'<text class="mark" x="{_n(x)}" y="{_n(y + 5)}">{_SIGNS[kind]}</text>'
     )
 

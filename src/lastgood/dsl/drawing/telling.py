@@ -1,6 +1,7 @@
 """What a card of a node says: the name of its type, one telling line, and further lines where there is room."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,6 +25,9 @@ _NAMES: Final = {
     "trigger-plugin": "Plugin trigger",
 }
 _BRANCHING: Final = frozenset({"if-else", "question-classifier", "human-input"})
+_AGGREGATORS: Final = frozenset({"variable-aggregator", "variable-assigner"})
+_KEPT: Final = frozenset({"sys", "env", "conversation"})
+_REFERENCE: Final = re.compile(r"\{\{#([^#{}]*)#\}\}")
 _READ: Final = 1000
 
 
@@ -53,10 +57,11 @@ def details(node: Node) -> str:
     if node.type == "start":
         return "\n".join(id_of(field.get("variable")) for field in mappings(data.get("variables")))
     if node.type == "end":
-        lines = (
-            f"{id_of(out.get('variable'))} ← {_selector(out, 'value_selector')}" for out in _all(data, "outputs")
-        )
-        return "\n".join(lines)
+        outputs = mappings(data.get("outputs"))
+        return "\n".join(f"{id_of(out.get('variable'))} ← {_selector(out, 'value_selector')}" for out in outputs)
+    if node.type in _AGGREGATORS:
+        selectors = data.get("variables")
+        return "\n".join(filter(None, map(_joined, selectors if isinstance(selectors, list) else ())))
     return _safe(text(data.get("answer")) or text(data.get("desc")))
 
 
@@ -90,18 +95,20 @@ def _conditions(case: Mapping[str, Any]) -> str:
 
 
 def _safe(said: str) -> str:
-    return shown_text(said[:_READ]) if said else ""
-
-
-def _all(data: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    return mappings(data.get(key))
+    """`said` without literal keys, references written short."""
+    if not said:
+        return ""
+    return _REFERENCE.sub(lambda found: f"{{{_joined(found[1].split('.'))}}}", shown_text(said[:_READ]))
 
 
 def _selector(data: Mapping[str, Any], key: str) -> str:
-    """A selector to a person: the node's id, which is a number that tells nobody anything, is left out."""
-    value = data.get(key)
-    parts = [id_of(part) for part in value] if isinstance(value, list) else []
-    return ".".join(parts[1:] if len(parts) > 1 and parts[0] not in {"sys", "env", "conversation"} else parts)
+    return _joined(data.get(key))
+
+
+def _joined(selector: Any) -> str:
+    """A selector to a person: without the node's id, a number that tells nobody anything."""
+    parts = [id_of(part) for part in selector] if isinstance(selector, list) else []
+    return ".".join(parts[1:] if len(parts) > 1 and parts[0] not in _KEPT else parts)
 
 
 def _model(data: Mapping[str, Any]) -> str:
