@@ -165,7 +165,7 @@ def example(schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) ->
     kind = schema.get("type", "object")
     kind = kind[0] if isinstance(kind, list) else kind
     if kind == "object":
-        return {name: example(part, root) for name, part in (schema.get("properties") or {}).items()}
+        return {name: example(part, root) for name, part in (schema.get("properties") or {}).items()} or dict(wanted)
     if kind == "array":
         return [example(schema.get("items") or {"type": "string"}, root)] * max(1, int(schema.get("minItems", 1)))
     if kind == "string":

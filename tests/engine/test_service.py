@@ -331,6 +331,12 @@ def test_secrets_do_not_show_in_events_nor_in_what_is_kept(bench: Bench) -> None
     assert "s3cr3t" not in kept
 
 
+def test_a_full_engine_says_so_and_when_to_come_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lastgood.targets.engine.service._MAX_RUNS", 0)
+    told = bench.post("/v1/workflows/run", bench.key(SLOW["code"]), inputs={})
+    assert (told.status_code, told.json()["code"], told.headers["retry-after"]) == (429, "too_many_requests", "1")
+
+
 def test_health_tells_how_busy_it_is(bench: Bench) -> None:
     assert idle(bench)
     assert bench.client.get("/healthz").json().keys() == {"status", "pid", "running", "overdue"}
