@@ -9,7 +9,7 @@ import orjson
 
 from lastgood.dsl.canonical import folded
 from lastgood.dsl.compare.branches import branch_of
-from lastgood.dsl.compare.changes import Change, Difference, EdgeChange, NodeChange, VariableChange
+from lastgood.dsl.compare.changes import Change, Difference, EdgeChange, NodeChange, Path, Step, VariableChange
 from lastgood.dsl.compare.matching import Side, pair_nodes
 from lastgood.dsl.compare.order import Order
 from lastgood.dsl.compare.parts import Parts, identities, parts_of
@@ -20,6 +20,11 @@ from lastgood.dsl.index import id_of
 
 _SPECIAL: Final = frozenset({"sys", "env", "conversation", "rag"})
 _SHORTEST_SELECTOR: Final = 2
+# Lists of texts that are no selectors, though a text may be the same as some node's id.
+_PLAIN_LISTS: Final = frozenset(
+    {"options", "allowed_file_types", "allowed_file_extensions", "allowed_file_upload_methods", "transfer_methods"}
+    | {"suggested_questions", "dataset_ids", "topics", "stop"}
+)
 
 
 def compare(old: Document, new: Document, *, secrets_changed: frozenset[str] = frozenset()) -> Difference:
@@ -66,11 +71,17 @@ def compare(old: Document, new: Document, *, secrets_changed: frozenset[str] = f
 
 
 def _selectors(ids: set[str]) -> IsSelector:
-    def is_selector(value: list[Any]) -> bool:
+    """What tells selectors from other lists of texts: they begin with one of `ids`, and stand where one may."""
+
+    def is_selector(value: list[Any], path: Path) -> bool:
         texts = len(value) >= _SHORTEST_SELECTOR and all(isinstance(item, str) for item in value)
-        return texts and value[0] in ids
+        return texts and value[0] in ids and next(filter(_is_key, reversed(path)), "") not in _PLAIN_LISTS
 
     return is_selector
+
+
+def _is_key(step: Step) -> bool:
+    return isinstance(step, str)
 
 
 def _titles(nodes: Iterable[dict[str, Any]]) -> dict[str, str]:

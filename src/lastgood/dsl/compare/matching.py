@@ -215,7 +215,8 @@ class _Pairing:
                 continue
             for i in places:
                 for j in others:
-                    likeness, company = self._likeness(i, j), self._company(i, j)
+                    likeness = self._likeness(i, j)
+                    company = 0.0 if self.kept_ids else self._company(i, j)
                     titled = bool(self.old.titles[i]) and self.old.titles[i] == self.new.titles[j]
                     if self._enough(likeness, company, titled):
                         found.append((-(likeness + company + titled), i, j))

@@ -9,8 +9,8 @@ from lastgood.dsl.canonical import folded
 from lastgood.dsl.compare.changes import Change, Path
 from lastgood.dsl.compare.lists import items_of, moved, pair_items
 
-type IsSelector = Callable[[list[Any]], bool]
-"""Whether a list is a selector (``["node", "output"]``), which is one value."""
+type IsSelector = Callable[[list[Any], Path], bool]
+"""Whether the list at a path is a selector (``["node", "output"]``), which is one value."""
 
 
 def settled(value: Any) -> Any:
@@ -51,7 +51,7 @@ def _changes(old: Any, new: Any, is_selector: IsSelector, path: Path) -> Iterato
                 yield Change((*path, key), "removed", value, None)
     elif same(old, new):
         return
-    elif isinstance(old, list) and isinstance(new, list) and not (is_selector(old) or is_selector(new)):
+    elif isinstance(old, list) and isinstance(new, list) and not (is_selector(old, path) or is_selector(new, path)):
         yield from _list_changes(old, new, is_selector, path)
     else:
         yield Change(path, "changed", old, new)
