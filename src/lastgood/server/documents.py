@@ -1,5 +1,7 @@
 """Routes for workflows, their versions and snapshots: what is kept."""
 
+import json
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -198,7 +200,8 @@ def current(tx: Tx, workflow: Workflow) -> Version:
 
 
 def _parse(body: Push) -> dsl.Document:
-    text = body.document if isinstance(body.document, str) else orjson.dumps(body.document)
+    # Written so that whatever JSON should not hold (not-a-number, half a surrogate) comes before the reader.
+    text = body.document if isinstance(body.document, str) else json.dumps(body.document)
     document = dsl.parse(text, source=body.source)
     dsl.require_sound(document, source=body.source)
     return document
@@ -206,9 +209,10 @@ def _parse(body: Push) -> dsl.Document:
 
 def _named_in(body: Push, document: dsl.Document) -> str:
     """The workflow that a document names: a definition read from this API says it; else the app's name does."""
-    value = body.document
+    value: Any = body.document
     if isinstance(value, str) and value.lstrip().startswith("{"):
-        value = orjson.loads(value)
+        with suppress(orjson.JSONDecodeError):  # else it is YAML in its flow style
+            value = orjson.loads(value)
     if isinstance(value, dict) and "document" in value and isinstance(value.get("slug"), str):
         return str(value["slug"])
     return slugify(document.name)

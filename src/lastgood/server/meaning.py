@@ -1,18 +1,23 @@
 """Routes that say what documents mean: difference, interface, dependencies, lint; pins and tags."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, Field
 
 from lastgood import dsl
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
 from lastgood.dsl import lint
+from lastgood.dsl.compare import compare
 from lastgood.dsl.dependencies import dependencies
+from lastgood.dsl.drawing import draw, draw_comparison
 from lastgood.dsl.schema import input_schema, output_schema
 from lastgood.dsl.telling import tell
 from lastgood.history import channels, versions, workflows
+from lastgood.history.blame import blame
+from lastgood.history.fsck import fsck
 from lastgood.history.versions import Version
 from lastgood.history.workflows import Workflow
 from lastgood.server.context import Context, Served, may, record_read
@@ -66,6 +71,32 @@ def read_dependencies(version: str, served: Served, who: Reader) -> dict[str, An
 @router.get("/versions/{version}/lint", summary="What Dify and its engine do not find")
 def read_lint(version: str, served: Served, who: Reader) -> dict[str, Any]:
     return lint.as_json(lint.lint(_document(served, version)), version)
+
+
+@router.get("/workflows/{workflow}/blame", summary="For each node and field: the version that last changed it")
+def read_blame(workflow: str, served: Served, who: Reader, node: str | None = None) -> dict[str, Any]:
+    with served.store.read() as tx:
+        return {"items": [asdict(row) for row in blame(tx, workflows.find(tx, workflow), node)], "next": None}
+
+
+@router.get("/versions/{version}/drawing", summary="The canvas as SVG, alone or beside another version")
+def read_drawing(version: str, served: Served, who: Reader, against: str | None = None) -> Response:
+    record_read(served, who, "workflow:read", f"version/{version}/drawing")
+    with served.store.read() as tx:
+        new = versions.find(tx, version)
+        document = versions.document_of(tx, new)
+        if against is None:
+            return Response(draw(document), media_type="image/svg+xml")
+        old = versions.find(tx, against)
+        before = versions.document_of(tx, old)
+        found = compare(before, document, secrets_changed=versions.secrets_changed(tx, old, new))
+    return Response(draw_comparison(before, document, found), media_type="image/svg+xml")
+
+
+@router.get("/fsck", summary="Whether everything stored reads as it was written")
+def check_store(served: Served, who: Reader) -> dict[str, Any]:
+    with served.store.read() as tx:
+        return fsck(tx).public()
 
 
 @router.post("/versions/{version}/pin", summary="Keep a version at hand, or let retention have it")

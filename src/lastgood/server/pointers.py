@@ -3,7 +3,7 @@
 from time import perf_counter
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, Field
 
 from lastgood.access import decisions
@@ -136,7 +136,7 @@ def list_moves(
     served: Served,
     who: Annotated[Principal, Depends(may("workflow:read"))],
     limit: Limit = 50,
-    before: int | None = None,
+    before: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
 ) -> dict[str, Any]:
     with served.store.read() as tx:
         found = channels.moves(tx, workflows.find(tx, workflow), limit=limit, before=before)

@@ -30,7 +30,7 @@ class NewSmoke(BaseModel):
     inputs: dict[str, Any] = {}
     query: str = Field("", description="the message, for a chatflow")
     expect: list[str] = Field([], description="JMESPath expressions that must be true", max_length=50)
-    max_ms: int | None = Field(None, ge=1, description="slower is a failure")
+    max_ms: int | None = Field(None, ge=1, le=86_400_000, description="slower is a failure")
 
 
 class NewKey(BaseModel):
