@@ -45,6 +45,8 @@ add(
         "lint": meaning.lint,
         "interface": meaning.interface,
         "deps": meaning.deps,
+        "blame": meaning.blame,
+        "graph": meaning.graph,
         "pin": meaning.pin,
         "tag": meaning.tag,
     },
@@ -52,7 +54,11 @@ add(
 )
 add(app, {"mark": proofs.mark}, "Prove them")
 app.add_typer(proofs.smoke, name="smoke", rich_help_panel="Prove them")
-add(app, {"status": state.status, "changes": state.changes, "doctor": state.doctor}, "See how things stand")
+add(
+    app,
+    {"status": state.status, "changes": state.changes, "doctor": state.doctor, "fsck": meaning.fsck},
+    "See how things stand",
+)
 app.add_typer(keys.key, name="key", rich_help_panel="Doors and server")
 app.add_typer(admin.token, name="token", rich_help_panel="Doors and server")
 add(app, {"completion": admin.completion}, "Doors and server")

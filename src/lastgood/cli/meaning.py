@@ -1,4 +1,4 @@
-"""Commands that read documents: diff, lint, interface, deps; and pin and tag."""
+"""Commands that read documents: diff, lint, interface, deps, blame, graph; fsck, pin and tag."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from lastgood.cli import output
-from lastgood.cli.client import connect
+from lastgood.cli.client import Client, connect
 from lastgood.cli.parameters import Json, Version, Workflow, complete_version, complete_workflow, given
 from lastgood.errors import InvalidRequest
 
@@ -142,6 +142,82 @@ def deps(ctx: typer.Context, workflow: Workflow, version: Version, as_json: Json
         output.warn(f"{version} needs nothing from outside.")
 
 
+def blame(
+    ctx: typer.Context,
+    workflow: Workflow,
+    node: Annotated[str | None, typer.Argument(help="Id or title of a node; all when left out.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List for each node and field the version, author and date that last changed it.
+
+    \b
+    Examples:
+      lastgood blame prod-invoice
+      lastgood blame prod-invoice "Read the lines"
+    """
+    with connect(given(ctx)) as api:
+        found = api.items("workflows", workflow, "blame", node=node)
+    if output.items(found, as_json, f"{workflow} has no graph."):
+        return
+    rows = [
+        [one["title"] or one["node"], one["field"], one["version"], one["author"], one["authored_at"][:10]]
+        for one in found
+    ]
+    output.table(("node", "field", "version", "author", "date"), rows)
+
+
+def graph(
+    ctx: typer.Context,
+    workflow: Workflow,
+    version: Version,
+    against: Annotated[
+        str | None, typer.Option("--against", help="Version to compare with.", autocompletion=complete_version)
+    ] = None,
+    to: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; else standard output.")] = None,
+) -> None:
+    """Draw the canvas of a version as SVG, as Dify lays it out; with --against, what changed is marked.
+
+    \b
+    Examples:
+      lastgood graph prod-invoice v-20261123-02 -o flow.svg
+      lastgood graph prod-invoice v-20261123-02 --against v-20261123-01 -o change.svg
+    """
+    with connect(given(ctx)) as api:
+        _owned(api, workflow, version)
+        picture = api.file("versions", version, "drawing", against=against)
+    if to is None:
+        output.write_bytes(picture)
+        return
+    try:
+        to.write_bytes(picture)
+    except OSError as error:
+        raise InvalidRequest(where=str(to), reason=os.strerror(error.errno or 0)) from None
+
+
+def fsck(ctx: typer.Context, as_json: Json = False) -> None:
+    """Check that everything stored reads as it was written. Exit code 1 when a version is damaged.
+
+    \b
+    Examples:
+      lastgood fsck
+    """
+    with connect(given(ctx)) as api:
+        found = api.get("fsck")
+    if as_json:
+        output.print_json(found)
+    else:
+        checked = found["checked"]
+        output.write(
+            f"{checked['versions']} versions, {checked['contents']} contents and {checked['blobs']} parts were read: "
+            + ("all is sound." if found["sound"] else "not all is sound.")
+        )
+        for one in found["damaged"]:
+            name = f"{one['version']} of {one['workflow']}" if one["version"] else f"content {one['digest'][:12]}"
+            output.warn(f"lastgood: {name} is damaged, because {one['reason']}; restore it, or push it again.")
+    if not found["sound"]:
+        raise typer.Exit(1)
+
+
 def pin(
     ctx: typer.Context,
     version: Version,
@@ -175,12 +251,17 @@ def tag(
 
 def _asked(ctx: typer.Context, workflow: str, version: str, what: str) -> dict[str, Any]:
     with connect(given(ctx)) as api:
-        owner = api.get("versions", version)
-        if workflow not in (owner["workflow"], owner["workflow_id"]):
-            reason = f"{version} is a version of {owner['workflow']}, not of {workflow}"
-            raise InvalidRequest(where="VERSION", reason=reason)
+        _owned(api, workflow, version)
         found: dict[str, Any] = api.get("versions", version, what)
     return found
+
+
+def _owned(api: Client, workflow: str, version: str) -> None:
+    """Raise `InvalidRequest` where `version` is another workflow's."""
+    owner = api.get("versions", version)
+    if workflow not in (owner["workflow"], owner["workflow_id"]):
+        reason = f"{version} is a version of {owner['workflow']}, not of {workflow}"
+        raise InvalidRequest(where="VERSION", reason=reason)
 
 
 def _of_files(old: Path, new: Path) -> dict[str, Any]:
