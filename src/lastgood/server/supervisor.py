@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,15 +17,18 @@ from typing import IO
 import uvicorn
 
 from lastgood.access import tokens
+from lastgood.db import process
 from lastgood.db.store import Store, open_store
 from lastgood.db.tx import utc_now
-from lastgood.errors import DataDirectoryTaken, InvalidSetting
+from lastgood.errors import DataDirectoryTaken, InvalidSetting, LastgoodError
+from lastgood.history import blobs
 from lastgood.release.verification import Upstream
 from lastgood.server.app import make_app
 from lastgood.server.children import Child, Children, listen, url_of
 from lastgood.settings import Settings
 from lastgood.targets import engine
 
+_TIDY_SECONDS = 600.0
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -59,6 +63,9 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
         )
         with children:
             threading.Thread(target=engine.warm, daemon=True).start()
+            over = threading.Event()
+            tidying = threading.Thread(target=_tidy, args=(store, over), daemon=True)
+            tidying.start()
             running = Running(url_of(api), children.gateway, tuple(children.engines), store.write(tokens.first_admin))
             facts = {
                 "pid": os.getpid(),
@@ -81,7 +88,21 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
                 server.run(sockets=[api])
             finally:
                 lock.clear()
+                over.set()
+                tidying.join()
                 store.close()
+
+
+def _tidy(store: Store, over: threading.Event) -> None:
+    """What a store wants now and then: parts packed with a better dictionary, its reserve set aside again, processes
+    that died forgotten."""
+    while not over.wait(_TIDY_SECONDS):
+        try:
+            blobs.maintain(store)
+            store.keep_reserve()
+            store.write(process.forget_dead)
+        except LastgoodError as error:
+            print(f"lastgood: {error}", file=sys.stderr)
 
 
 class _Announcing(uvicorn.Server):
