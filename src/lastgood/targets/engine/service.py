@@ -169,9 +169,8 @@ class Service:
     async def accept(self, prepared: Prepared, ask: Ask) -> Ticket:
         """Check the inputs and begin. Raises `Refusal`; nothing has run then."""
         if len(self._tickets) >= _MAX_RUNS:
-            raise Refusal(
-                429, "too_many_requests", "Too many requests. Please try again later, as the engine is full."
-            )
+            words = f"The engine already has {len(self._tickets)} runs. Try again in a moment."
+            raise Refusal(429, "too_many_requests", words, headers=(("retry-after", "1"),))
         if problem := check_inputs(prepared.document, ask.inputs):
             raise invalid(problem)
         kinds = {item.name: item.type for item in inputs(prepared.document)}
