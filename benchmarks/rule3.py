@@ -43,7 +43,7 @@ _CLIENTS, _PROCESSES = 32, 2
 _PAUSE = 0.02  # seconds between moves
 _CUT_OFF_AFTER = 3.0  # seconds from the beginning
 _WHO = Principal("benchmark", "local")
-_DOCUMENT = """
+DOCUMENT = """
 version: 0.6.0
 kind: app
 app: {{name: rule 3, mode: workflow}}
@@ -187,7 +187,7 @@ def ground_of(store: Store, target: str) -> Ground:
     def work(tx: Tx) -> Ground:
         workflow = workflows.create(tx, _WHO, "rule-3", name="", mode="workflow", target=target)
         first, second = (
-            versions.push(tx, _WHO, workflow, dsl.parse(_DOCUMENT.format(title=title))).version
+            versions.push(tx, _WHO, workflow, dsl.parse(DOCUMENT.format(title=title))).version
             for title in ("one", "two")
         )
         key = keys.create(tx, _WHO, workflow, name="clients")["key"]

@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=15 * 2**20, gt=0, description="Largest run or chat body (read whole).")
 
     run_timeout: float = Field(default=300.0, gt=0, description="Seconds one run on the embedded engine may take.")
-    code_timeout: float = Field(default=10.0, gt=0, description="CPU and wall seconds a code node may take.")
+    code_timeout: float = Field(default=15.0, gt=0, description="CPU and wall seconds a code node may take.")
     code_memory: int = Field(default=512 * 2**20, gt=0, description="Bytes of address space of a code node.")
     http_allow_private: bool = Field(
         default=False, description="Whether http-request nodes may reach private and loopback addresses."
