@@ -1,8 +1,9 @@
 """Blobs: the parts of documents, each stored once however many versions and workflows have it.
 
-A blob is found by its address, the first 8 bytes of the SHA-256 of what it holds; the address is its checksum too,
-and every read checks it. Two parts may have the same address (somebody can make them so): a hit is therefore
-compared byte by byte, and a part that differs gets a row of its own. Versions name blobs by row, never by address."""
+A blob is found by its address, the first 8 bytes of the SHA-256 of what it holds. Every read of a blob checks zstd's
+checksum of it, and the address or the digest of the whole document that it is read for. Two parts may have the same
+address (somebody can make them so): a hit is therefore compared byte by byte, and a part that differs gets a row of
+its own. Versions name blobs by row, never by address."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -75,10 +76,11 @@ def put(tx: Tx, parts: Sequence[bytes]) -> list[int]:
     return [found[part] for part in parts]
 
 
-def load(tx: Tx, pks: Iterable[int]) -> dict[int, bytes]:
-    """The parts in the blobs `pks`; those that are gone or damaged are missing from the answer."""
+def load(tx: Tx, pks: Iterable[int], *, whole: bool = False) -> dict[int, bytes]:
+    """The parts in the blobs `pks`; those that are gone or damaged are missing from the answer. With `whole` the
+    addresses are left unchecked (zstd's checksums are not), for a caller that checks the digest of the whole."""
     rows = _rows(tx, _BY_PK, set(pks))
-    return {row[0]: part for row, part in _opened(tx, rows) if part is not None}
+    return {row[0]: part for row, part in _opened(tx, rows, whole) if part is not None}
 
 
 def tighten(tx: Tx, pks: Iterable[int]) -> None:
@@ -146,7 +148,7 @@ def count(tx: Tx) -> int:
     return number
 
 
-def _opened(tx: Tx, rows: Iterable[Any]) -> Iterator[tuple[Any, bytes | None]]:
+def _opened(tx: Tx, rows: Iterable[Any], whole: bool = False) -> Iterator[tuple[Any, bytes | None]]:
     """Rows of the blob table and their parts, None where the checksum says that it is another. (One loop without
     calls: a document has dozens of blobs.)"""
     unpackers: dict[int | None, Callable[[bytes], bytes]] = {}
@@ -158,7 +160,7 @@ def _opened(tx: Tx, rows: Iterable[Any]) -> Iterator[tuple[Any, bytes | None]]:
                 unpackers[by] = dictionary.decompressor(tx, by).decompress
             if frame_content_size(body) <= _MOST:
                 part = unpackers[by](body)
-                if int.from_bytes(sha256(part).digest()[:8], "big", signed=True) != address:
+                if not whole and int.from_bytes(sha256(part).digest()[:8], "big", signed=True) != address:
                     part = None
         except (ZstdError, ValueError):
             part = None

@@ -112,10 +112,10 @@ def _whole(tx: Tx, packed: bytes, digest: str, snapshot: str) -> bytes:
 
 
 def _rebuild(tx: Tx, packed: bytes) -> bytes:
-    """The canonical document of a manifest, none where it cannot be had."""
+    """The canonical document of a manifest, none where it cannot be had. The caller compares it or its digest."""
     try:
         ids = manifest.unpack(packed)
-        parts = blobs.load(tx, ids)
+        parts = blobs.load(tx, ids, whole=True)
         return manifest.join([parts[id] for id in ids])
     except (ValueError, KeyError, zstandard.ZstdError):
         return b""

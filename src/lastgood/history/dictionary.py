@@ -104,11 +104,11 @@ def _codec[T](kind: str, key: object, make: Callable[[], T]) -> T:
 
 def _compressor(body: bytes | None, level: int) -> zstandard.ZstdCompressor:
     if body is None:
-        return zstandard.ZstdCompressor(level=level)
+        return zstandard.ZstdCompressor(level=level, write_checksum=True)
     trained = zstandard.ZstdCompressionDict(body)
     trained.precompute_compress(level=level)
     # The row of a blob says which dictionary; its frame need not.
-    return zstandard.ZstdCompressor(level=level, dict_data=trained, write_dict_id=False)
+    return zstandard.ZstdCompressor(level=level, dict_data=trained, write_checksum=True, write_dict_id=False)
 
 
 def _decompressor(body: bytes | None) -> zstandard.ZstdDecompressor:

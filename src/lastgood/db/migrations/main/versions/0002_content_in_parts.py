@@ -71,7 +71,7 @@ class _Conversion:
         self.connection = connection
         self.blobs: dict[bytes, int] = {}  # the whole SHA-256 of a part → its key
         self.dictionary: int | None = None
-        self.packer = zstandard.ZstdCompressor(level=_LEVEL)
+        self.packer = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
 
     def run(self) -> None:
         self._train()
@@ -123,7 +123,9 @@ class _Conversion:
         self.dictionary = int.from_bytes(hashlib.sha256(body).digest()[:4], "big") >> 1
         trained = zstandard.ZstdCompressionDict(body)
         trained.precompute_compress(level=_LEVEL)
-        self.packer = zstandard.ZstdCompressor(level=_LEVEL, dict_data=trained, write_dict_id=False)
+        self.packer = zstandard.ZstdCompressor(
+            level=_LEVEL, dict_data=trained, write_checksum=True, write_dict_id=False
+        )
         table = sa.table("dictionary", *map(sa.column, ("id", "seen", "created_at", "body")))
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         row = {"id": self.dictionary, "seen": len(samples), "created_at": now, "body": body}
