@@ -393,3 +393,10 @@ def _leads(index: Index, producer: str, first: set[str] | None) -> bool:
         if name in reached:
             reached |= {e.target for e in index.outgoing[name]}
     return "x" in reached
+
+
+@pytest.mark.parametrize(("parts", "expected"), [case[1:] for case in TABLE], ids=[case[0] for case in TABLE])
+def test_never_says_the_same_as_arrival(parts: list[dict[str, Any]], expected: tuple[str, str]) -> None:
+    index = Index(graph(START, *parts))
+    (found,) = References(index).used_by("x")
+    assert Flow(index).never(found) == (expected[1] if expected[0] == "never" else "")

@@ -13,6 +13,7 @@ from lastgood.dsl.references import References
 _IDENTIFIER: Final = re.compile(
     r"(?P<id>[^:@\s]+/[^:@\s]+)(?::(?P<version>\d+(?:\.\d+){2}(?:[+-][\w.-]+)?))?(?:@.*)?"
 )
+_LONGEST = 500  # of what may be an identifier
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # AES blocks in base64: a UUID makes three of them.
 _ENCRYPTED: Final = re.compile(r"[A-Za-z0-9+/]{64}")
@@ -50,7 +51,7 @@ def plugin_of(provider: str, kind: str = "model") -> str:
 
 def identified(identifier: str) -> tuple[str, str]:
     """Id and version out of a plugin's unique identifier (``org/name:1.2.3@sha256``); ``""`` for what it lacks."""
-    found = _IDENTIFIER.fullmatch(identifier)
+    found = _IDENTIFIER.fullmatch(identifier) if len(identifier) < _LONGEST else None
     return (found["id"], found["version"] or "") if found else ("", "")
 
 

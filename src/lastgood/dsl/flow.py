@@ -82,6 +82,16 @@ class Flow:
             return _ALWAYS
         return self._arrival(reference)
 
+    def never(self, reference: Reference) -> Reason:
+        """Why what `reference` names is there on no run, ``""`` when it is on some; quicker than `arrival`."""
+        producer = self.index.nodes.get(reference.selector[0]) if reference.selector else None
+        if producer is None or reference.value is None or reference.node not in self.reachable:
+            return ""
+        if producer.parent == reference.node:
+            arrival = self.arrival(reference)
+            return arrival.reason if arrival.certainty == "never" else ""
+        return self._never(reference.node, producer, reference.selector[1])
+
     def without(self, reader: str, selectors: Iterable[tuple[str, ...]]) -> Way | None:
         """A run that gets to the node `reader` and produces none of the values that `selectors` (all resolved)
         name, or None where no run does."""
@@ -89,9 +99,12 @@ class Flow:
         definitions = []
         for selector in selectors:
             producer = self.index.nodes.get(selector[0])
-            if producer is None or self._at(reader, producer, selector[1]).certainty == "always":
+            if producer is None:
                 return None
-            if producer.parent == scope:
+            if producer.parent != scope:
+                if self._at(reader, producer, selector[1]).certainty == "always":
+                    return None
+            elif not self._never(reader, producer, selector[1]):
                 definitions.append(self._definition(producer, selector[1]))
         return self._around(scope, definitions).way(reader)
 
@@ -112,19 +125,33 @@ class Flow:
 
     def _at(self, reader: str, producer: Node, name: str) -> Arrival:
         """Whether an output of `producer` is there when the node `reader` runs."""
+        reason = self._never(reader, producer, name)
+        place = self._lifted(reader, producer.parent)
+        if reason or place == producer.id:
+            return Arrival("never", reason) if reason else _ALWAYS
+        definition = self._definition(producer, name)
+        if name in ERRORS and producer.data.get("error_strategy") == "default-value":
+            return Arrival("sometimes", "success")
+        if definition[1] is None and self._runs(producer.parent, False).passes(producer.id, place):
+            return _ALWAYS  # the usual case, and much the quickest to tell
+        around = self._around(producer.parent, [definition])
+        return Arrival("sometimes", "branch", (around, place)) if around.gets_to(place) else _ALWAYS
+
+    def _never(self, reader: str, producer: Node, name: str) -> Reason:
         # Where the reader, or what it is in, stands among the siblings of the producer.
         place = self._lifted(reader, producer.parent)
         if place == producer.id:  # from the inside, or of oneself
-            return _ALWAYS if name in inner_values(producer) else Arrival("never", "itself")
+            return "" if name in inner_values(producer) else "itself"
         if self.index.nodes[place].parent != producer.parent:
-            return Arrival("never", "inside")
+            return "inside"
         definition = self._definition(producer, name)
-        if place not in self._following(definition):
-            return Arrival("never", self._why_not(producer, place, name))
-        if name in ERRORS and producer.data.get("error_strategy") == "default-value":
-            return Arrival("sometimes", "success")
-        around = self._around(producer.parent, [definition])
-        return Arrival("sometimes", "branch", (around, place)) if around.gets_to(place) else _ALWAYS
+        if definition[1] is None and self._runs(producer.parent, False).passes(producer.id, place):
+            return ""
+        if self._leads(definition, place):
+            return ""
+        if self._leads((producer.id, None), place):
+            return "success" if name in ERRORS else "failure"
+        return "later" if self._leads((place, None), producer.id) else "apart"
 
     def _lifted(self, node_id: str, scope: str) -> str:
         """The node, or the container around it, that stands in `scope`; the node itself where none does."""
@@ -152,24 +179,21 @@ class Flow:
         last = next((n.id for n in inside if around.gets_to(n.id) and around.may_stop_at(n.id)), None)
         return Arrival("sometimes", "branch", (around, last)) if last else _ALWAYS
 
-    def _why_not(self, producer: Node, place: str, name: str) -> Reason:
-        if place in self._following((producer.id, None)):
-            return "success" if name in ERRORS else "failure"
-        return "later" if producer.id in self._following((place, None)) else "apart"
-
-    def _following(self, definition: Definition) -> frozenset[str]:
-        """The nodes that edges lead to from `definition`, its own node not among them."""
+    def _leads(self, definition: Definition, node_id: str) -> bool:
+        """Whether edges lead from `definition` to a node, its own node apart."""
+        first, ways = definition
+        waiting = [edge.target for edge in self._onward[first] if ways is None or edge.handle in ways]
+        if node_id in waiting:
+            return True
         if definition not in self._after:
-            first, ways = definition
             found: set[str] = set()
-            waiting = [edge.target for edge in self._onward[first] if ways is None or edge.handle in ways]
             while waiting:
-                node_id = waiting.pop()
-                if node_id not in found:
-                    found.add(node_id)
-                    waiting += self._targets(node_id)
+                at = waiting.pop()
+                if at not in found:
+                    found.add(at)
+                    waiting += self._targets(at)
             self._after[definition] = frozenset(found)
-        return self._after[definition]
+        return node_id in self._after[definition]
 
     def _targets(self, node_id: str) -> list[str]:
         """The nodes that edges lead to, also from handles that the node does not have: those are a mistake of their

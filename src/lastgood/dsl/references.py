@@ -1,6 +1,7 @@
 """Where a document refers to a value, and what feeds each of these places."""
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -71,11 +72,20 @@ class References:
     def users(self, *selector: str) -> tuple[Reference, ...]:
         """Who uses this node (``users("1700")``), output (``users("1700", "text")``), variable or secret
         (``users("env", "API_KEY")``)."""
-        return tuple(found for found in self.all if found.selector[: len(selector)] == selector)
+        named = self._by_first.get(selector[0], ()) if selector else self.all
+        return tuple(found for found in named if found.selector[: len(selector)] == selector)
 
     def used_by(self, node_id: str) -> tuple[Reference, ...]:
         """What a node uses."""
-        return tuple(found for found in self.all if found.node == node_id)
+        return tuple(self._by_node.get(node_id, ()))
+
+    @cached_property
+    def _by_first(self) -> Mapping[str, list[Reference]]:
+        return _grouped((found.selector[0], found) for found in self.all if found.selector)
+
+    @cached_property
+    def _by_node(self) -> Mapping[str, list[Reference]]:
+        return _grouped((found.node, found) for found in self.all)
 
     def outputs(self, node_id: str) -> Outputs:
         """What a node that exists gives to later ones."""
@@ -150,6 +160,13 @@ class References:
 def references(document: Document) -> tuple[Reference, ...]:
     """Every reference in the graph of `document`, in canvas order."""
     return References(Index(document)).all
+
+
+def _grouped(found: Iterable[tuple[str, Reference]]) -> Mapping[str, list[Reference]]:
+    groups: dict[str, list[Reference]] = defaultdict(list)
+    for key, reference in found:
+        groups[key].append(reference)
+    return groups
 
 
 def _list_values(array: Value, record: Value) -> dict[str, Value]:

@@ -33,6 +33,52 @@ class Runs:
                 for target in targets:
                     self.leading[target].append((node_id, way))
 
+    def passes(self, first: str, node_id: str) -> bool:
+        """Whether every run that gets to `node_id` comes from `first`, as far as edges alone say it, whatever the
+        ways; no for nodes on circles or behind them."""
+        (a, b), (c, _) = self._spans.get(first, (0, -1)), self._spans.get(node_id, (-1, -1))
+        return first != node_id and a <= c <= b
+
+    @cached_property
+    def _spans(self) -> dict[str, tuple[int, int]]:
+        """The tree in which each node stands under the last one that all runs to it pass: the number of each node in
+        it, and the last number under that."""
+        order = self._order()
+        above, depth = {_ROOT: _ROOT}, {_ROOT: 0}
+        for node_id in order[1:]:
+            comes = {source for source, _ in self.leading[node_id] if source in depth}
+            while len(comes) > 1:  # up to where they all come from
+                lowest = max(comes, key=lambda source: (depth[source], source))
+                comes = (comes - {lowest}) | {above[lowest]}
+            (above[node_id],) = comes
+            depth[node_id] = depth[above[node_id]] + 1
+        size = dict.fromkeys(order, 1)
+        for node_id in reversed(order[1:]):
+            size[above[node_id]] += size[node_id]
+        number, free = {_ROOT: 0}, {_ROOT: 1}
+        for node_id in order[1:]:
+            number[node_id] = free[above[node_id]]
+            free[above[node_id]] += size[node_id]
+            free[node_id] = number[node_id] + 1
+        return {node_id: (number[node_id], number[node_id] + size[node_id] - 1) for node_id in order}
+
+    def _order(self) -> list[str]:
+        """The nodes that a run may get to, each behind all those that lead to it."""
+        reached, waiting = {_ROOT}, [_ROOT]
+        while waiting:
+            fresh = {target for targets in self.options[waiting.pop()].values() for target in targets} - reached
+            reached |= fresh
+            waiting += fresh
+        left = {node_id: sum(source in reached for source, _ in self.leading[node_id]) for node_id in reached}
+        order = [_ROOT]
+        for node_id in order:
+            for targets in self.options[node_id].values():
+                for target in targets:
+                    left[target] -= 1
+                    if not left[target]:
+                        order.append(target)
+        return order
+
 
 class Around:
     """The runs that go around some definitions."""

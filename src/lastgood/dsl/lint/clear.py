@@ -61,14 +61,14 @@ _KINDS: Final = {
     "a Groq key": r"\bgsk_[A-Za-z0-9]{40,}",
     "a Stripe key": r"\b[rs]k_live_[A-Za-z0-9]{20,}",
     "a Dify key": r"\b(?:app|dataset)-[A-Za-z0-9]{24}\b",
-    "a signed token": r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}",
+    "a signed token": r"\beyJ[\w-]{8,200}\.eyJ[\w-]{8,4000}\.[\w-]{8,}",
     "a webhook address": r"hooks\.slack\.com/services/T\w+/B\w+/\w{16,}"
     r"|open\.feishu\.cn/open-apis/bot/v2/hook/[0-9a-f-]{36}"
     r"|oapi\.dingtalk\.com/robot/send\?access_token=[0-9a-f]{40,}"
     r"|qyapi\.weixin\.qq\.com/cgi-bin/webhook/send\?key=[0-9a-f-]{36}"
     r"|discord(?:app)?\.com/api/webhooks/\d+/[\w-]{30,}",
     "a bearer token": r"(?i:\bbearer)\s+[A-Za-z0-9._~+/-]{24,}=*",
-    "a password in an address": r"\b[a-z][a-z0-9+.-]*://[^\s/:@{}'\"]+:[^\s/@{}'\"]{3,}@[\w.-]",
+    "a password in an address": r"\b[a-z][a-z0-9+-]{1,12}://[^\s/:@{}'\"]{1,100}:[^\s/@{}'\"]{3,200}@[\w.-]",
 }
 _KNOWN: Final = re.compile("|".join(f"(?P<k{i}>{pattern})" for i, pattern in enumerate(_KINDS.values())))
 # One of these is in every known secret: much quicker to look for than the patterns.
@@ -83,7 +83,9 @@ _NAMED: Final = re.compile(
 )
 _NO_SECRET_NAME: Final = re.compile(r"(?i)max|count|limit|num|usage|page|next|length|size|total|type|name|url|header")
 # `name = "value"` in code, and `"name": "value"`.
-_ASSIGNED: Final = re.compile(r"""['"]?([A-Za-z_][\w-]*)['"]?\s*[:=]\s*(?:[rbf]?)(["'])([^"'\s]{12,})\2""")
+_ASSIGNED: Final = re.compile(
+    r"""(?<![\w-])([A-Za-z_][\w-]{0,60})['"]?[ \t]{0,20}[:=][ \t]{0,20}[rbf]?(["'])([^"'\s]{12,500})\2"""
+)
 _PLACEHOLDER: Final = re.compile(
     r"(?i)your|my[-_ ]?(?:key|token|secret|pass)|x{3,}|\*{3,}|\.{3}|…|example|placeholder|replace|change[-_ ]?me|"
     r"dummy|test|sample|todo|none|null|undefined|demo|fake|mock|insert|enter|[<>{}\[\]$]|^(?:1234\d*|abc\w*)$|填|替换|你的|您的|輸入|输入"

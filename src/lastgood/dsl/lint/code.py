@@ -157,12 +157,12 @@ def _keys(value: ast.expr | None) -> set[str] | None:
 
 def _own(main: _Main) -> Iterator[ast.AST]:
     """The parts of a function without those of functions and classes inside it."""
-    waiting: list[ast.AST] = list(main.body)
+    waiting: list[ast.AST] = list(reversed(main.body))
     while waiting:
-        part = waiting.pop(0)
+        part = waiting.pop()
         yield part
         if not isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
-            waiting = [*ast.iter_child_nodes(part), *waiting]
+            waiting += reversed(list(ast.iter_child_nodes(part)))
 
 
 def _always_raises(main: _Main) -> bool:

@@ -117,14 +117,14 @@ def _unreachable(subject: Subject) -> Iterator[Problem]:
     index, reachable = subject.index, subject.flow.reachable
     lost = {node.id for node in index.nodes.values() if node.id not in reachable and node.type}
     lost -= {node_id for node_id in lost if index.nodes[node_id].parent in lost}
-    told: set[str] = set()
+    left = set(lost)
     # A region is told where nothing of it comes before; one that is a circle, at its first node.
     first = [node_id for node_id in index.nodes if node_id in lost and not _before(subject, node_id) & lost]
     for node_id in [*first, *(node_id for node_id in index.nodes if node_id in lost)]:
-        if node_id in told:
+        if node_id not in left:
             continue
-        region = _behind(subject, node_id, lost) - told
-        told |= region
+        region = _behind(subject, node_id, left)
+        left -= region
         node, more = index.nodes[node_id], len(region) - 1
         also = f", nor to the {more} behind it" if more > 1 else ", nor to the one behind it" if more else ""
         yield UNREACHABLE.at(node, node.path, f"No run gets to {quoted(node.title)}{also}.")

@@ -232,15 +232,20 @@ def _who(subject: Subject, first: str) -> str:
 
 
 def _arriving(subject: Subject, found: Reference) -> Iterator[Problem]:
-    arrival = subject.flow.arrival(found)
     node = subject.index.nodes[found.node]
     comes = effect(node, found)
     if found.form == "written":
         yield from _written(subject, node, found)
-    elif arrival.certainty == "never":
+        return
+    if comes == "none":  # passed over when it is not there: what matters is whether it ever is
+        reason = subject.flow.never(found)
+        arrival = Arrival("never", reason) if reason else Arrival("always")
+    else:
+        arrival = subject.flow.arrival(found)
+    if arrival.certainty == "never":
         why = _NEVER[arrival.reason].format(what=quoted(found.name), who=_who(subject, found.selector[0]))
         yield TOO_EARLY.at(node, found.path, f"{why[:1].upper()}{why[1:]}: {_COMES[comes]}.")
-    elif arrival.certainty == "sometimes" and comes != "none":
+    elif arrival.certainty == "sometimes":
         rule = MAYBE_UNSET if comes in ("fails", "shows") else MAYBE_NULL
         missing = f"{_producer(subject, found, arrival)} has not produced {quoted(found.name)}"
         yield rule.at(node, found.path, f"{missing}{when(subject.index, arrival.way)}: {_COMES[comes]}.")
