@@ -105,17 +105,24 @@ def _frames(old: Box, new: Box) -> tuple[Box, Box]:
 
 
 def _panel(index: Index, layout: Layout, marks: _Marks) -> Iterator[str]:
-    """One canvas, from the bottom up: containers, notes, edges, cards."""
+    """One canvas, from the bottom up: notes, containers and the notes in them, edges, cards."""
     if not index.nodes and not layout.notes:
         yield '<text class="line" x="14" y="30">This app has no graph.</text>'
         return
-    for node_id, box in layout.boxes.items():
-        if index.nodes[node_id].type in CONTAINERS:
-            yield from _node(index.nodes[node_id], box, layout.ports[node_id], marks)
-    for data, box in layout.notes:
-        yield from _note(data, box)
+    titles = {node.id: node.title for node in index.nodes.values()}
+    containers = {node_id: box for node_id, box in layout.boxes.items() if index.nodes[node_id].type in CONTAINERS}
+    cards = {node_id: box for node_id, box in layout.boxes.items() if node_id not in containers}
+    inner = [any(box.encloses(note) for box in containers.values()) for _, note in layout.notes]
+    for (data, box), is_inner in zip(layout.notes, inner, strict=True):
+        if not is_inner:
+            yield from _note(data, box)
+    for node_id, box in containers.items():
+        yield from _node(index.nodes[node_id], box, layout.ports[node_id], marks, titles)
+    for (data, box), is_inner in zip(layout.notes, inner, strict=True):
+        if is_inner:
+            yield from _note(data, box)
     marked: list[str] = []
-    taken = [box for node_id, box in layout.boxes.items() if index.nodes[node_id].type not in CONTAINERS]
+    taken = list(cards.values())
     for edge in index.edges:
         handle = edge.handle or SOURCE
         kind = marks.edges.get((edge.source, handle, edge.target))
@@ -131,19 +138,20 @@ def _panel(index: Index, layout: Layout, marks: _Marks) -> Iterator[str]:
             spot = _free_spot(curve, taken)
             taken.append(Box(spot[0] - _BADGE, spot[1] - _BADGE, 2 * _BADGE, 2 * _BADGE))
             marked.append(_badge(*spot, kind))
-    for node_id, box in layout.boxes.items():
-        if index.nodes[node_id].type not in CONTAINERS:
-            yield from _node(index.nodes[node_id], box, layout.ports[node_id], marks)
+    for node_id, box in cards.items():
+        yield from _node(index.nodes[node_id], box, layout.ports[node_id], marks, titles)
     yield from marked
 
 
-def _node(node: Node, box: Box, ports: Mapping[str, float], marks: _Marks) -> Iterator[str]:
+def _node(
+    node: Node, box: Box, ports: Mapping[str, float], marks: _Marks, titles: Mapping[str, str]
+) -> Iterator[str]:
     kind = marks.nodes.get(node.id)
     is_container = node.type in CONTAINERS
     name, said = type_name(node), telling(node)
     second = f"{name} · {said}" if said else name
     told = f" ({kind}{': ' + marks.told[node.id] if marks.told.get(node.id) else ''})" if kind else ""
-    yield f'<g class="node {kind or ""}" transform="translate({_n(box.x)} {_n(box.y)})">'
+    yield f'<g class="{f"node {kind}" if kind else "node"}" transform="translate({_n(box.x)} {_n(box.y)})">'
     yield f"<title>{escape(cut(f'{node.title} — {second}{told}', 4000, 10))}</title>"
     shape = "container" if is_container else "card"
     size = f'width="{_n(box.width)}" height="{_n(box.height)}"'
@@ -158,14 +166,14 @@ def _node(node: Node, box: Box, ports: Mapping[str, float], marks: _Marks) -> It
         yield f'<text class="title" x="40" y="25">{escape(title)}</text>'
         yield f'<text class="line" x="14" y="45">{escape(cut(second, room, _SMALL))}</text>'
         if not is_container:
-            yield from _body(node, box, ports)
+            yield from _body(node, box, ports, titles)
     yield from _dots(node, box, ports)
     if kind:
         yield _badge(box.width, 0, kind)
     yield "</g>"
 
 
-def _body(node: Node, box: Box, ports: Mapping[str, float]) -> Iterator[str]:
+def _body(node: Node, box: Box, ports: Mapping[str, float], titles: Mapping[str, str]) -> Iterator[str]:
     """What stands below a card's head: its ways out by name, else as many further lines as there is room for."""
     ways = branches(node)
     room = box.width - 28
@@ -178,7 +186,7 @@ def _body(node: Node, box: Box, ports: Mapping[str, float]) -> Iterator[str]:
             yield f'<text class="line reason" x="14" y="{y}">{escape(reason)}</text>'
     lines = int((box.height - HEAD - 6 - (24 if ways else 0)) / _LINE)
     if lines > 0 and not is_branching(node):
-        for i, line in enumerate(wrap(details(node), room, _SMALL, lines)):
+        for i, line in enumerate(wrap(details(node, titles), room, _SMALL, lines)):
             yield f'<text class="line" x="14" y="{_n(HEAD + 10 + i * _LINE)}">{escape(line)}</text>'
 
 
@@ -205,7 +213,7 @@ def _note(data: Mapping[str, Any], box: Box) -> Iterator[str]:
 def _curve(start: Point, end: Point) -> tuple[Point, Point, Point, Point]:
     """The Bézier curve of an edge: it leaves to the right and arrives from the left."""
     gap = end[0] - start[0]
-    bend = gap / 2 if gap >= 0 else min(4 * (-gap) ** 0.5, 300.0)
+    bend = gap / 2 if gap >= 0 else min(6 * (-gap) ** 0.5, 300.0)
     return start, (start[0] + bend, start[1]), (end[0] - bend, end[1]), end
 
 

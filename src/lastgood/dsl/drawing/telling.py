@@ -51,17 +51,21 @@ def telling(node: Node) -> str:
     return _safe(find(node.data)) if find else ""
 
 
-def details(node: Node) -> str:
-    """Further lines on a node: its outputs, its text, its description. No literal keys."""
+def details(node: Node, titles: Mapping[str, str]) -> str:
+    """Further lines on a node: its outputs, its text, its description; `titles` names other nodes by id. No literal
+    keys."""
     data = node.data
     if node.type == "start":
         return "\n".join(id_of(field.get("variable")) for field in mappings(data.get("variables")))
     if node.type == "end":
         outputs = mappings(data.get("outputs"))
-        return "\n".join(f"{id_of(out.get('variable'))} ← {_selector(out, 'value_selector')}" for out in outputs)
+        return "\n".join(
+            f"{id_of(out.get('variable'))} ← {_joined(out.get('value_selector'), titles)}" for out in outputs
+        )
     if node.type in _AGGREGATORS:
         selectors = data.get("variables")
-        return "\n".join(filter(None, map(_joined, selectors if isinstance(selectors, list) else ())))
+        found = (_joined(selector, titles) for selector in (selectors if isinstance(selectors, list) else ()))
+        return "\n".join(filter(None, found))
     return _safe(text(data.get("answer")) or text(data.get("desc")))
 
 
@@ -105,10 +109,14 @@ def _selector(data: Mapping[str, Any], key: str) -> str:
     return _joined(data.get(key))
 
 
-def _joined(selector: Any) -> str:
-    """A selector to a person: without the node's id, a number that tells nobody anything."""
+def _joined(selector: Any, titles: Mapping[str, str] | None = None) -> str:
+    """A selector to a person: with the node's title for its id, a number that tells nobody anything, or without."""
     parts = [id_of(part) for part in selector] if isinstance(selector, list) else []
-    return ".".join(parts[1:] if len(parts) > 1 and parts[0] not in _KEPT else parts)
+    if len(parts) < 2 or parts[0] in _KEPT:
+        return ".".join(parts)
+    if titles and parts[0] in titles:
+        return ".".join([titles[parts[0]], *parts[1:]])
+    return ".".join(parts[1:])
 
 
 def _model(data: Mapping[str, Any]) -> str:
@@ -162,11 +170,10 @@ _TELLING: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
     "question-classifier": _model,
     "parameter-extractor": _model,
     "http-request": _host,
-    "if-else": lambda data: _conditions(next(iter(mappings(data.get("cases"))), data)),
     "code": lambda data: text(data.get("code_language")),
     "tool": _tool,
     "agent": lambda data: text(data.get("agent_strategy_label")) or text(data.get("agent_strategy_name")),
-    "knowledge-retrieval": _count("dataset_ids", "knowledge base", "knowledge bases"),
+    "knowledge-retrieval": _count("dataset_ids", "base", "bases"),
     "knowledge-index": lambda data: text(data.get("embedding_model")),
     "iteration": lambda data: f"over {_selector(data, 'iterator_selector')}".removesuffix("over "),
     "loop": _loop,
