@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from lastgood.access import decisions, tokens
 from lastgood.db import audit
@@ -42,15 +43,18 @@ def context_of(request: Request) -> Context:
 
 Served = Annotated[Context, Depends(context_of)]
 
+_BEARER = HTTPBearer(scheme_name="token", description="An API token, lg_…", auto_error=False)
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
 
-def may(action: str) -> Callable[[Request], Principal]:
+
+def may(action: str) -> Callable[[Request, Credentials], Principal]:
     """A dependency that lets the caller pass who may do `action` on the path's thing, and gives the principal.
 
     Raises `Unauthenticated`, `Denied`."""
 
-    def check(request: Request) -> Principal:
+    def check(request: Request, shown: Credentials) -> Principal:
         context = context_of(request)
-        who = _identify(request, context)
+        who = _identify(request, context, shown.credentials if shown else "")
         decisions.require(context.store, who, action, resource_of(request))
         return who
 
@@ -66,10 +70,9 @@ def resource_of(request: Request) -> str:
     return request.url.path
 
 
-def _identify(request: Request, context: Context) -> Principal:
+def _identify(request: Request, context: Context, value: str) -> Principal:
     request_id = request.headers.get("x-request-id", "")[:_LONGEST_ACTOR] or random_id("rq-")
     address = request.client.host if request.client else "local"
-    value = request.headers.get("authorization", "").removeprefix("Bearer ")
     local = context.trusted or (
         context.local_token != "" and hmac.compare_digest(value.encode(), context.local_token.encode())
     )

@@ -119,6 +119,7 @@ def list_versions(
 def read_version(
     version: str, served: Served, who: Annotated[Principal, Depends(may("workflow:read"))]
 ) -> dict[str, Any]:
+    record_read(served, who, "workflow:read", f"version/{version}")
     with served.store.read() as tx:
         found = versions.find(tx, version)
         document = versions.document_of(tx, found)

@@ -59,18 +59,18 @@ def read_difference(
 
 @router.get("/versions/{version}/interface", summary="Inputs and outputs as JSON Schema")
 def read_interface(version: str, served: Served, who: Reader) -> dict[str, Any]:
-    document = _document(served, version)
+    document = _document(served, who, version)
     return {"inputs": input_schema(document), "outputs": output_schema(document)}
 
 
 @router.get("/versions/{version}/dependencies", summary="Models, plugins, tools, hosts, variables, secrets (names) …")
 def read_dependencies(version: str, served: Served, who: Reader) -> dict[str, Any]:
-    return dependencies(_document(served, version))
+    return dependencies(_document(served, who, version))
 
 
 @router.get("/versions/{version}/lint", summary="What Dify and its engine do not find")
 def read_lint(version: str, served: Served, who: Reader) -> dict[str, Any]:
-    return lint.as_json(lint.lint(_document(served, version)), version)
+    return lint.as_json(lint.lint(_document(served, who, version)), version)
 
 
 @router.get("/workflows/{workflow}/blame", summary="For each node and field: the version that last changed it")
@@ -130,6 +130,7 @@ def _before(tx: Tx, workflow: Workflow) -> Version:
     return versions.page(tx, workflow, limit=2)[-1]
 
 
-def _document(served: Context, version: str) -> dsl.Document:
+def _document(served: Context, who: Principal, version: str) -> dsl.Document:
+    record_read(served, who, "workflow:read", f"version/{version}")
     with served.store.read() as tx:
         return versions.document_of(tx, versions.find(tx, version))
