@@ -1,13 +1,13 @@
 """The management API over a store, asked as HTTP."""
 
+import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
-from starlette.testclient import TestClient
 
 from lastgood import dsl
 from lastgood.access import tokens
@@ -21,20 +21,41 @@ LOCAL = "lg_local-token-of-this-start"
 
 
 @dataclass(frozen=True)
+class Client:
+    """Asks an ASGI application in this process; each request by itself."""
+
+    app: FastAPI
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def request(self, method: str, path: str, **more: Any) -> httpx.Response:
+        async def once() -> httpx.Response:
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=self.headers) as client:
+                return await client.request(method, path, **more)
+
+        return asyncio.run(once())
+
+    def get(self, path: str, **more: Any) -> httpx.Response:
+        return self.request("GET", path, **more)
+
+    def post(self, path: str, **more: Any) -> httpx.Response:
+        return self.request("POST", path, **more)
+
+
+@dataclass(frozen=True)
 class Api:
     """The API with the admin's token. `client` sends none by itself."""
 
     store: Store
     app: FastAPI
-    client: TestClient
+    client: Client
     token: str
     engine: FakeEngine
 
     def ask(self, method: str, path: str, *, token: str | None = None, **more: Any) -> httpx.Response:
         """One request, with the admin's token or another."""
         headers = {"Authorization": f"Bearer {self.token if token is None else token}", **more.pop("headers", {})}
-        answer: httpx.Response = self.client.request(method, path, headers=headers, **more)
-        return answer
+        return self.client.request(method, path, headers=headers, **more)
 
     def get(self, path: str, **more: Any) -> Any:
         """The body of a GET that succeeds."""
@@ -66,5 +87,4 @@ def api(store: Store) -> Iterator[Api]:
     with fake_engine() as engine:
         engine.succeed()
         app = make_app(store, engine=lambda: Upstream(engine.url, "engine-token"), local_token=LOCAL)
-        with TestClient(app, raise_server_exceptions=False) as client:
-            yield Api(store, app, client, token, engine)
+        yield Api(store, app, Client(app), token, engine)

@@ -9,7 +9,6 @@ import pytest
 from fastapi.routing import APIRoute
 from sqlalchemy import select
 from starlette.routing import Route
-from starlette.testclient import TestClient
 
 from lastgood.access import decisions
 from lastgood.access.decisions import Decision
@@ -19,7 +18,7 @@ from lastgood.server.app import make_app
 from support.documents import document
 from support.stores import on_sqlite
 
-from .conftest import LOCAL, Api
+from .conftest import LOCAL, Api, Client
 
 OPEN = {"/healthz", "/readyz"}
 PATH = {"workflow": "greet", "version": "v-20261123-01", "channel": "live", "snapshot": "snap_20261123_v1"}
@@ -125,7 +124,7 @@ def test_no_other_way_to_show_a_token_is_taken(api: Api) -> None:
         {"params": {"token": api.token}},
         {"params": {"access_token": api.token}},
         {"params": {"authorization": f"Bearer {api.token}"}},
-        {"cookies": {"token": api.token, "authorization": f"Bearer {api.token}"}},
+        {"headers": {"Cookie": f"token={api.token}; authorization=Bearer {api.token}"}},
         {"headers": {"X-Api-Key": api.token}},
         {"headers": {"X-Lastgood-Token": api.token}},
         {"headers": {"Authorization": f"Basic {api.token}"}},
@@ -139,8 +138,7 @@ def test_no_other_way_to_show_a_token_is_taken(api: Api) -> None:
         {"headers": {"X-Lastgood-Actor": "root"}},
     ]
     for request in wrong:
-        with TestClient(api.app) as client:  # cookies stay with a client
-            is_problem(client.request("GET", path, **request), 401)
+        is_problem(api.client.get(path, **request), 401)
     assert api.ask("GET", path).status_code == 200
 
 
@@ -203,16 +201,16 @@ def test_a_remote_token_cannot_say_who_acts(api: Api) -> None:
 
 def test_without_a_local_token_an_empty_one_opens_nothing(store: Store) -> None:
     for local in ("", LOCAL):
-        with TestClient(make_app(store, local_token=local)) as client:
-            for value in ("", "Bearer ", "Bearer"):
-                is_problem(client.get("/v1/workflows", headers={"Authorization": value}), 401)
+        client = Client(make_app(store, local_token=local))
+        for value in ("", "Bearer ", "Bearer"):
+            is_problem(client.get("/v1/workflows", headers={"Authorization": value}), 401)
 
 
 def test_a_trusted_app_asks_for_no_token(store: Store) -> None:
     """The command line in its own process."""
-    with TestClient(make_app(store, trusted=True)) as client:
-        answer = client.post("/v1/workflows/greet/versions", json=_document(), headers={"X-Lastgood-Actor": "ada"})
-        assert answer.json()["version"]["author"] == "ada"
+    client = Client(make_app(store, trusted=True))
+    answer = client.post("/v1/workflows/greet/versions", json=_document(), headers={"X-Lastgood-Actor": "ada"})
+    assert answer.json()["version"]["author"] == "ada"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Whatever is wrong with a request: a problem document with a sentence, and nothing changed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -263,7 +263,7 @@ def test_a_bad_request_gets_a_sentence_and_changes_nothing(api: Api, kept: dict[
     assert not wrong, "\n".join(wrong)
 
 
-def huge(chunks: int) -> Iterator[bytes]:
+async def huge(chunks: int) -> AsyncIterator[bytes]:
     yield b'{"document": "'
     for _ in range(chunks):
         yield b"x" * 2**20
