@@ -1,4 +1,5 @@
-"""How long the drawing of a canvas takes, beside writing the same document as JSON: ``python -m benchmarks.drawing``."""
+"""How long the drawing of a canvas takes, beside writing the same document as JSON:
+``python -m benchmarks.drawing``."""
 
 import argparse
 import json

@@ -1,12 +1,12 @@
 """Where everything of a canvas stands: as the document says, or in layers where it does not say it well."""
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from lastgood.dsl.document import is_note, node_data
-from lastgood.dsl.drawing.telling import branches, is_branching
+from lastgood.dsl.drawing.telling import Branch, branches, is_branching
 from lastgood.dsl.index import CONTAINERS, FAIL_BRANCH, INNER_STARTS, SOURCE, Index, Node, id_of
 
 HEAD: Final = 54.0
@@ -56,10 +56,11 @@ class Box:
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Where the nodes stand (`boxes`, by id, containers before what is in them), where edges leave them (`ports`, by
-    id and handle: pixels below the top), and the sticky notes with theirs."""
+    id and handle: pixels below the top), the ways out that their cards name, and the sticky notes with theirs."""
 
     boxes: Mapping[str, Box]
     ports: Mapping[str, Mapping[str, float]]
+    ways: Mapping[str, Sequence[Branch]]
     notes: tuple[tuple[Mapping[str, Any], Box], ...]
 
     @property
@@ -89,8 +90,9 @@ def lay_out(index: Index) -> Layout:
             raw.setdefault(id_of(node.get("id")), node)
     parents = _parents(index)
     order = sorted(raw, key=lambda node_id: len(_above(node_id, parents)))
-    sizes = {node_id: _size(index.nodes[node_id], raw[node_id]) for node_id in order}
-    ports = {node_id: _ports(index.nodes[node_id], sizes[node_id][1]) for node_id in order}
+    ways = {node_id: branches(index.nodes[node_id]) for node_id in order}
+    sizes = {node_id: _size(index.nodes[node_id], raw[node_id], len(ways[node_id])) for node_id in order}
+    ports = {node_id: _ports(index.nodes[node_id], ways[node_id], sizes[node_id][1]) for node_id in order}
     points = _as_drawn(order, raw, parents)
     if points is None:
         boxes = _layered(index, order, parents, sizes, ports)
@@ -103,7 +105,7 @@ def lay_out(index: Index) -> Layout:
         if inside[node_id]:
             boxes[node_id] = _enclosing(boxes[node_id], around(inside[node_id]))
         inside[parents[node_id]].append(boxes[node_id])
-    return Layout(boxes, ports, tuple(_notes(notes, placed, around(boxes.values()))))
+    return Layout(boxes, ports, ways, tuple(_notes(notes, placed, around(boxes.values()))))
 
 
 def _parents(index: Index) -> dict[str, str]:
@@ -127,20 +129,18 @@ def _above(node_id: str, parents: Mapping[str, str]) -> list[str]:
     return found
 
 
-def _size(node: Node, raw: Mapping[str, Any]) -> Point:
+def _size(node: Node, raw: Mapping[str, Any], rows: int) -> Point:
     width, height = _number(raw.get("width")), _number(raw.get("height"))
     if node.type in INNER_STARTS:
         return _START
     if node.type in CONTAINERS:
         return max(width or _EMPTY[0], _WIDTH), max(height or _EMPTY[1], HEAD)
-    rows = len(branches(node))
     least = HEAD + rows * _ROW + (_FOOT if rows else 0)
     return _within(width or _WIDTH, *_WIDTHS), max(least, min(height or least, _TALLEST))
 
 
-def _ports(node: Node, height: float) -> dict[str, float]:
+def _ports(node: Node, ways: Sequence[Branch], height: float) -> dict[str, float]:
     """Where a node's ways out stand: one at its head, branches in rows below, failure in the last."""
-    ways = branches(node)
     ports = {} if is_branching(node) else {SOURCE: PORT}
     if not is_branching(node):
         return ports | {FAIL_BRANCH: height - _FOOT - _ROW / 2} if ways else ports

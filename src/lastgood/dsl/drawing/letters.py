@@ -1,5 +1,6 @@
 """Text in a picture: measured without a font, cut and wrapped to a width, and made safe for XML."""
 
+import html
 import re
 import unicodedata
 from functools import cache
@@ -14,19 +15,18 @@ _SHAPES: Final = (
 )
 _WIDTHS: Final = {letter: width for letters, width in _SHAPES for letter in letters}
 _OTHER: Final = 0.58
-_FULL: Final = 1.0
+_FULL: Final = 1.0  # no letter is wider
 # What XML 1.0 does not take, and marks that turn the reading direction of all that follows.
 _UNFIT: Final = re.compile(
     "[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\u007f-\u009f\u202a-\u202e\u2066-\u2069]"
 )
-_ENTITIES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"})
 # No card shows more, and a title of a megabyte must not be measured.
 _READ: Final = 2000
 
 
 def escape(text: str) -> str:
     """`text` for element content or an attribute."""
-    return _UNFIT.sub("", text).translate(_ENTITIES)
+    return html.escape(_fit_for_xml(text))
 
 
 def measure(text: str, size: float) -> float:
@@ -44,7 +44,7 @@ def wrap(text: str, width: float, size: float, lines: int) -> list[str]:
     last ends with ``…`` where it is cut. Blank lines are left out."""
     room = width / size
     broken: list[str] = []
-    for line in _UNFIT.sub("", text[:_READ]).splitlines():
+    for line in _fit_for_xml(text[:_READ]).splitlines():
         rest = " ".join(line.split())
         while rest and len(broken) <= lines:
             end = _fitting(rest, room)
@@ -61,8 +61,14 @@ def wrap(text: str, width: float, size: float, lines: int) -> list[str]:
     return broken
 
 
+def _fit_for_xml(text: str) -> str:
+    return text if text.isascii() and text.isprintable() else _UNFIT.sub("", text)
+
+
 def _fitting(text: str, room: float) -> int:
     """How many characters of `text` fit into `room` em."""
+    if len(text) * _FULL <= room:
+        return len(text)
     for i, letter in enumerate(text):
         room -= _width(letter)
         if room < 0:

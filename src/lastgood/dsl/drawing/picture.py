@@ -9,7 +9,7 @@ from lastgood.dsl.document import Document
 from lastgood.dsl.drawing.layout import HEAD, PORT, Box, Layout, Point, lay_out
 from lastgood.dsl.drawing.letters import cut, escape, measure, wrap
 from lastgood.dsl.drawing.style import SHEET, colour_of
-from lastgood.dsl.drawing.telling import branches, details, is_branching, note_text, telling, type_name
+from lastgood.dsl.drawing.telling import details, is_branching, note_text, telling, type_name
 from lastgood.dsl.index import CONTAINERS, INNER_STARTS, SOURCE, Index, Node, id_of, text
 
 _MARGIN: Final = 40.0
@@ -116,8 +116,8 @@ def _panel(index: Index, layout: Layout, marks: _Marks) -> Iterator[str]:
     for (data, box), is_inner in zip(layout.notes, inner, strict=True):
         if not is_inner:
             yield from _note(data, box)
-    for node_id, box in containers.items():
-        yield from _node(index.nodes[node_id], box, layout.ports[node_id], marks, titles)
+    for node_id in containers:
+        yield from _node(index.nodes[node_id], layout, marks, titles)
     for (data, box), is_inner in zip(layout.notes, inner, strict=True):
         if is_inner:
             yield from _note(data, box)
@@ -138,14 +138,13 @@ def _panel(index: Index, layout: Layout, marks: _Marks) -> Iterator[str]:
             spot = _free_spot(curve, taken)
             taken.append(Box(spot[0] - _BADGE, spot[1] - _BADGE, 2 * _BADGE, 2 * _BADGE))
             marked.append(_badge(*spot, kind))
-    for node_id, box in cards.items():
-        yield from _node(index.nodes[node_id], box, layout.ports[node_id], marks, titles)
+    for node_id in cards:
+        yield from _node(index.nodes[node_id], layout, marks, titles)
     yield from marked
 
 
-def _node(
-    node: Node, box: Box, ports: Mapping[str, float], marks: _Marks, titles: Mapping[str, str]
-) -> Iterator[str]:
+def _node(node: Node, layout: Layout, marks: _Marks, titles: Mapping[str, str]) -> Iterator[str]:
+    box, ports = layout.boxes[node.id], layout.ports[node.id]
     kind = marks.nodes.get(node.id)
     is_container = node.type in CONTAINERS
     name, said = type_name(node), telling(node)
@@ -166,16 +165,16 @@ def _node(
         yield f'<text class="title" x="40" y="25">{escape(title)}</text>'
         yield f'<text class="line" x="14" y="45">{escape(cut(second, room, _SMALL))}</text>'
         if not is_container:
-            yield from _body(node, box, ports, titles)
+            yield from _body(node, layout, titles)
     yield from _dots(node, box, ports)
     if kind:
         yield _badge(box.width, 0, kind)
     yield "</g>"
 
 
-def _body(node: Node, box: Box, ports: Mapping[str, float], titles: Mapping[str, str]) -> Iterator[str]:
+def _body(node: Node, layout: Layout, titles: Mapping[str, str]) -> Iterator[str]:
     """What stands below a card's head: its ways out by name, else as many further lines as there is room for."""
-    ways = branches(node)
+    box, ports, ways = layout.boxes[node.id], layout.ports[node.id], layout.ways[node.id]
     room = box.width - 28
     for way in ways:
         y = _n(ports[way.handle] + 4)

@@ -15,7 +15,7 @@ from lastgood.dsl.index import FAIL_BRANCH, SOURCE, TIMEOUT, Node, handles, id_o
 _NAMES: Final = {
     "llm": "LLM",
     "if-else": "IF/ELSE",
-    "http-request": "HTTP request",
+    "http-request": "HTTP",
     "question-classifier": "Question classifier",
     "variable-assigner": "Variable aggregator",
     "assigner": "Variable assigner",
