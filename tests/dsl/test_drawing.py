@@ -211,6 +211,7 @@ def test_no_key_is_drawn() -> None:
     found = graph(
         node("h", "http-request", url=f"https://user:{key}@api.example/v1?api_key={key}"),
         node("a", "answer", answer=f"api_key = '{key}'"),
+        {"id": "n", "type": "custom-note", "data": {"type": "", "text": f"use {key}"}},
         mode="advanced-chat",
     )
     assert key[:12] not in draw(found)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from lastgood.dsl.compare.changes import Difference, Kind
+from lastgood.dsl.compare.hidden import shown_text
 from lastgood.dsl.document import Document
 from lastgood.dsl.drawing.layout import HEAD, PORT, Box, Layout, Point, lay_out
 from lastgood.dsl.drawing.letters import cut, escape, measure, wrap
@@ -26,6 +27,7 @@ _ENDS: Final = frozenset({"end", "loop-end"})
 _FIRST: Final = INNER_STARTS | {"start", "datasource", "trigger-webhook", "trigger-schedule", "trigger-plugin"}
 _THEMES: Final = frozenset({"blue", "cyan", "green", "pink", "violet"})
 _NAMED: Final = 6
+_NOTE_READ: Final = 4000
 
 type EdgeKey = tuple[str, str, str]
 
@@ -199,10 +201,10 @@ def _dots(node: Node, box: Box, ports: Mapping[str, float]) -> Iterator[str]:
 
 def _note(data: Mapping[str, Any], box: Box) -> Iterator[str]:
     theme = text(data.get("theme"))
-    said = note_text(data)
+    said = shown_text(note_text(data)[:_NOTE_READ])
     yield f'<g transform="translate({_n(box.x)} {_n(box.y)})"><title>{escape(cut(f"Note: {said}", 4000, 10))}</title>'
     size = f'width="{_n(box.width)}" height="{_n(box.height)}"'
-    yield f'<rect class="note {theme if theme in _THEMES else ""}" {size} rx="8"/>'
+    yield f'<rect class="{f"note {theme}" if theme in _THEMES else "note"}" {size} rx="8"/>'
     lines = max(1, int((box.height - 16) / _LINE))
     for i, line in enumerate(wrap(said, box.width - 24, _SMALL, lines)):
         yield f'<text class="memo" x="12" y="{_n(22 + i * _LINE)}">{escape(line)}</text>'

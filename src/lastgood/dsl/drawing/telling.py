@@ -17,6 +17,7 @@ _NAMES: Final = {
     "if-else": "IF/ELSE",
     "http-request": "HTTP",
     "question-classifier": "Question classifier",
+    "template-transform": "Template",
     "variable-assigner": "Variable aggregator",
     "assigner": "Variable assigner",
     "human-input": "Human input",
