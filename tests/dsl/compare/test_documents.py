@@ -156,7 +156,7 @@ CASES: dict[str, tuple[Document, Document, list[str]]] = {
     "nodes numbered anew, as one came between": (
         graph(*numbered("Read", "Write", "Send"), edge("0", "1"), edge("1", "2")),
         graph(*numbered("Read", "Check", "Write", "Send"), edge("0", "1"), edge("1", "2"), edge("2", "3")),
-        ["+ 1", "~ 2 (was 1)", "~ 3 (was 2)", "edge + 0.source > 1", "edge - 0.source > 2", "edge + 1.source > 2"],
+        ["+ 1", "~ 2 (was 1)", "~ 3 (was 2)", "edge - 0.source > 2", "edge + 0.source > 1", "edge + 1.source > 2"],
     ),
     "titles exchanged, content not": (
         graph(START, node("1", "llm", title="A", x="the first words"), node("2", "llm", title="B", x="other ones")),

@@ -63,8 +63,8 @@ def shown(value: Any, path: Sequence[Step] = ()) -> Any:
     if isinstance(value, list):
         return [shown(item, path) for item in value]
     if isinstance(value, dict):
-        # A pair of a name and a value, as in the body of a request.
-        named = next((value[key] for key in ("key", "name") if isinstance(value.get(key), str)), "")
+        # A name beside a value, as in the body of a request and in the form of an app.
+        named = next((value[key] for key in ("key", "name", "variable") if isinstance(value.get(key), str)), "")
         return {
             key: shown(item, (*path, named, key) if named and key in _PLAIN_KEYS else (*path, key))
             for key, item in value.items()

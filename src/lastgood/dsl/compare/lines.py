@@ -15,7 +15,7 @@ from lastgood.dsl.compare.changes import (
     Step,
     VariableChange,
 )
-from lastgood.dsl.compare.hidden import HIDDEN, is_hidden, name_of, shown_text
+from lastgood.dsl.compare.hidden import HIDDEN, is_hidden, name_of, shown, shown_text
 from lastgood.dsl.compare.lists import items_of
 from lastgood.dsl.compare.order import ENDS, ENTRIES
 from lastgood.dsl.compare.text import Span, cut, line_diff, windowed
@@ -149,32 +149,28 @@ class _Teller:
         if loose:
             yield Line("note", "1 internal id differs" if loose == 1 else f"{loose} internal ids differ", "", indent)
 
-    def _change(self, change: Change, indent: int) -> Iterator[Line]:
-        name, old, new = change.where, change.old, change.new
+    def _change(self, change: Change, indent: int, owner: Path = ()) -> Iterator[Line]:
+        """One change. `owner` is what the path begins in, where that has a name that tells keys."""
+        name, old, new, path = change.where, change.old, change.new, (*owner, *change.path)
         if change.kind == "moved":
             yield Line("moved", name, _move(change.path), indent)
-        elif _is_text(old) and _is_text(new) and _is_long(old, new) and not self._hidden(change):
+        elif _is_text(old) and _is_text(new) and _is_long(old, new) and not _hides(path, old, new):
             yield Line(change.kind, f"{name}:", "", indent)
-            yield from _text_block(old or "", new or "", name_of(change.path), indent + 1)
+            yield from _text_block(old or "", new or "", name_of(path), indent + 1)
         elif change.kind == "changed":
-            before = brief(old, self.old_titles, change.path, _SHORT)
-            after = brief(new, self.new_titles, change.path, _SHORT)
-            yield Line(
-                "changed", f"{name}:", f"{before} → {after}" if before != after else f"changed {HIDDEN}", indent
-            )
+            before = brief(old, self.old_titles, path, _SHORT)
+            after = brief(new, self.new_titles, path, _SHORT)
+            told = f"changed {HIDDEN}" if shown(old, path) == shown(new, path) else f"{before} → {after}"
+            yield Line("changed", f"{name}:", told, indent)
         else:
-            yield from self._one_sided(change, indent)
+            yield from self._one_sided(change, indent, path)
 
-    @staticmethod
-    def _hidden(change: Change) -> bool:
-        return is_hidden(change.path, change.old) or is_hidden(change.path, change.new)
-
-    def _one_sided(self, change: Change, indent: int) -> Iterator[Line]:
+    def _one_sided(self, change: Change, indent: int, path: Path) -> Iterator[Line]:
         """A value that came or went: in one line, or part by part if that is too long."""
         value, titles = change.new, self.new_titles
         if change.kind == "removed":
             value, titles = change.old, self.old_titles
-        told = brief(value, titles, change.path, width=0)
+        told = brief(value, titles, path, width=0)
         if len(told) <= _WIDTH or not isinstance(value, dict | list):
             yield Line(change.kind, f"{change.where}:", cut(told, _WIDTH), indent)
             return
@@ -183,7 +179,8 @@ class _Teller:
             inner = (*change.path, step)
             if not (is_empty(part) or _is_loose_id(inner) or _is_cache(inner)):
                 old, new = (part, None) if change.kind == "removed" else (None, part)
-                yield from self._change(Change(inner, change.kind, old, new), indent)
+                owner = path[: len(path) - len(change.path)]
+                yield from self._change(Change(inner, change.kind, old, new), indent, owner)
 
     def _variables(self, variables: Iterable[VariableChange]) -> Iterator[Line]:
         for variable in variables:
@@ -198,8 +195,7 @@ class _Teller:
                 if variable.secret and change.path[:1] == ("value",):
                     yield Line("changed", "value:", f"changed {HIDDEN}", 1)
                 else:
-                    named = Change((variable.name, *change.path), change.kind, change.old, change.new)
-                    yield from self._change(named, 1)
+                    yield from self._change(change, 1, (variable.name,))
 
     def _features(self, changes: Iterable[Change]) -> Iterator[Line]:
         for change in changes:
@@ -270,6 +266,10 @@ def _is_cache(path: Path) -> bool:
     return path[:3] == _TOOLS and len(path) > _TOOL and path[_TOOL] in _TOOL_CACHES
 
 
+def _hides(path: Path, *values: Any) -> bool:
+    return any(is_hidden(path, value) for value in values)
+
+
 def _is_text(value: Any) -> bool:
     return value is None or isinstance(value, str)
 
@@ -291,13 +291,12 @@ def _text_block(old: str, new: str, name: str, indent: int) -> Iterator[Line]:
         yield Line("note", "only white space differs", "", indent)
     before, after = shown_text(old, name).split("\n"), shown_text(new, name).split("\n")
     told = [
-        (line, after[line.new] if line.new is not None else before[line.old] if line.old is not None else "…")
-        for line in line_diff(old, new)
+        (line, after[line.new] if line.new is not None else before[line.old or 0]) for line in line_diff(old, new)
     ]
     masked = {role: {text for line, text in told if line.role == role and text != line.text} for role in _SIDES}
     for line, text in told:
         if line.role == "gap":
-            yield Line("context", text, "", indent, (), True)
+            yield Line("context", f"… line {(line.new or 0) + 1}", "", indent, (), True)
         elif text in masked["removed"] & masked["added"]:
             # Nothing but what is hidden differs, or the line did not change at all.
             if line.role != "removed":

@@ -35,9 +35,9 @@ class Order:
         kind = node_type(change.node)
         return 0 if kind in ENTRIES else 1 if kind in ENDS else 2, self._of(change.id)
 
-    def of_edge(self, change: EdgeChange) -> tuple[Rank, str, Rank, str]:
+    def of_edge(self, change: EdgeChange) -> tuple[Rank, str, bool, Rank]:
         """Along the graph, the removed edges of a handle before those added."""
-        return self._of(change.source), change.handle, self._of(change.target), change.kind
+        return self._of(change.source), change.handle, change.kind == "added", self._of(change.target)
 
     def _of(self, node_id: str) -> Rank:
         return self._ranks.get(node_id, (len(self._ranks), 0))

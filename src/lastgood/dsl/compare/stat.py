@@ -73,7 +73,7 @@ def stat_lines(difference: Difference, width: int = 80) -> tuple[str, ...]:
     for one in stats:
         total = one.added + one.removed
         bar = max(round(total * room / most), 1) if most > room else total
-        plus = round(bar * one.added / total) if total else 0
+        plus = int(bar * one.added / total + 0.5) if total else 0
         told.append(f" {one.name:<{longest}} | {total:>{len(str(most))}} {'+' * plus}{'-' * (bar - plus)}".rstrip())
     return (*told, " " + summary(difference))
 

@@ -16,6 +16,8 @@ _CONTEXT: Final = 2
 _ISLAND: Final = 3
 # A word, a run of spaces, or a sign; of scripts without spaces every character.
 _TOKEN: Final = re.compile(r"[^\W\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+|\s+|.", re.DOTALL)
+# So many lines left out at the beginning of a text are worth a word.
+_FAR: Final = 10
 _WORD: Final = re.compile(r"\w")
 _ALIKE: Final = 0.5
 _MOST_TOKENS: Final = 4_000
@@ -25,7 +27,8 @@ _MOST_CELLS: Final = 2_000_000
 @dataclass(frozen=True, slots=True)
 class TextLine:
     """A line of a text diff. `marks` are the words of a removed or added line that are others in its counterpart;
-    `old` and `new` are its places in the two texts. A ``gap`` stands for lines that are left out."""
+    `old` and `new` are its places in the two texts, from 0. A ``gap`` stands for lines that are left out; its
+    places are those of the line behind it."""
 
     role: Literal["removed", "added", "context", "gap"]
     text: str
@@ -111,15 +114,14 @@ def _without_islands(blocks: Sequence[Block], lines: Sequence[str]) -> list[Bloc
 
 
 def _context(lines: Sequence[str], i: int, i_end: int, j: int, head: int, tail: int) -> list[TextLine]:
-    """The first and last of lines that both texts have."""
+    """The first and last of lines that both texts have, and a gap where many are left out before others."""
     count = i_end - i
-    if count <= head + tail + 1:  # a gap would save nothing
-        chosen = range(count) if head and tail else range(count - tail, count) if tail else range(min(head, count))
-        return [TextLine("context", lines[i + n], i + n, j + n) for n in chosen if n >= 0]
-    first = [TextLine("context", lines[i + n], i + n, j + n) for n in range(head)]
-    last = [TextLine("context", lines[i + n], i + n, j + n) for n in range(count - tail, count)]
-    gap = [TextLine("gap", "")] if first and last else []
-    return [*first, *gap, *last]
+    if head and tail and count <= head + tail + 1:  # a gap would save nothing
+        head, tail = count, 0
+    first, last = min(head, count), max(count - tail, 0)
+    gap = [TextLine("gap", "", i + last, j + last)] if tail and last - first >= (1 if head else _FAR) else []
+    shown = [TextLine("context", lines[i + n], i + n, j + n) for n in (*range(first), *range(last, count))]
+    return [*shown[:first], *gap, *shown[first:]]
 
 
 def _block(old: Sequence[str], new: Sequence[str], ours: Span, theirs: Span) -> list[TextLine]:
