@@ -1,5 +1,6 @@
 """Runs every document of the corpus that the embedded engine takes, through its HTTP API, with stand-ins for the
-model and for the services that are called: ``python -m benchmarks.corpus [--shared DIR] [--json FILE]``."""
+model and for the services that are called: ``python -m benchmarks.corpus [--shared DIR] [--gateway] [--json FILE]``.
+With ``--gateway`` each document is pushed, published and asked for through a gateway worker, as its clients would."""
 
 import argparse
 import json
@@ -21,16 +22,23 @@ from benchmarks import standins
 from benchmarks.local import on_thread
 from benchmarks.shapes import shape_of
 from benchmarks.standins import EchoStandIn, EchoWeb, ModelStandIn, serving
+from lastgood.db.audit import Principal
+from lastgood.db.store import open_store
+from lastgood.db.tx import Tx
 from lastgood.dsl.document import Document, node_data
 from lastgood.dsl.interface import InputField, inputs, node_types
 from lastgood.dsl.reader import parse
 from lastgood.errors import InvalidDocument
+from lastgood.history import channels, keys, versions, workflows
+from lastgood.server.children import Child, listen, url_of
 from lastgood.settings import Settings
 from lastgood.targets.engine.nodes import KINDS
 from lastgood.targets.engine.plan import unrunnable
 from lastgood.targets.engine.source import FolderSource
+from lastgood.targets.engine.stored import StoreSource
 
 _GOAL = 95
+_WHO = Principal("corpus", "local")
 _WELL = {"succeeded", "partial-succeeded"}  # the latter: a node failed and its error strategy caught it
 
 
@@ -79,13 +87,16 @@ def corpus(shared: Path) -> Iterator[Item | Result]:
 def run_all(items: list[Item], where: Where, heard: Callable[[Result], None] = lambda _: None) -> list[Result]:
     """Run every item, blocking and streamed. `heard` is told each result as it comes."""
     results = []
-    with httpx.Client(timeout=120) as client:
+    with httpx.Client(timeout=40) as client:
         for item in items:
             reasons = unrunnable(item.document.data)
             if reasons:
                 result = Result(item.name, item.document.mode, "refused", "; ".join(reasons))
             else:
-                result = _run(client, item, *where(item))
+                try:
+                    result = _run(client, item, *where(item))
+                except httpx.TransportError as error:
+                    result = Result(item.name, item.document.mode, "failed", f"no answer: {type(error).__name__}")
             heard(result)
             results.append(result)
     return results
@@ -154,17 +165,47 @@ def engine(folder: Path) -> Iterator[str]:
             yield base_url
 
 
+@contextmanager
+def gateway(items: list[Item]) -> Iterator[str]:
+    """A store with every item pushed and published under the key ``app-NAME``, its engine with the stand-ins, and a
+    gateway worker before it; gives the gateway's base URL."""
+    with tempfile.TemporaryDirectory() as home, serving(ModelStandIn) as model, serving(EchoStandIn) as echo:
+        settings = Settings(home=Path(home), llm_base_url=f"http://{model}/v1", llm_model="stand-in")
+        store = open_store(settings)
+        for item in items:
+            store.write(lambda tx, item=item: _publish(tx, item))  # type: ignore[misc]
+        sock = listen("127.0.0.1", 0)
+        with on_thread(StoreSource(store), settings, web=lambda cancel: EchoWeb(cancel, echo)) as (base_url, _):
+            worker = Child("gateway", "lastgood.gateway", sock, settings, args=["--engine", base_url])
+            try:
+                worker.wait_ready()
+                yield url_of(sock)
+            finally:
+                worker.stop()
+                store.close()
+
+
+def _publish(tx: Tx, item: Item) -> None:
+    document = item.document
+    workflow = workflows.create(tx, _WHO, f"c-{item.name}", name=document.name, mode=document.mode)
+    version = versions.push(tx, _WHO, workflow, document).version
+    keys.create(tx, _WHO, workflow, name="corpus", key=f"app-{item.name}")
+    channels.move(tx, _WHO, workflow, channels.get(tx, workflow), version, expected=0, kind="publish")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     default = Path(os.environ.get("LASTGOOD_SHARED", Path(__file__).parents[2] / "shared"))
     parser.add_argument("--shared", type=Path, default=default, help="the folder that holds corpus/files")
+    parser.add_argument("--gateway", action="store_true", help="through a gateway worker, from a store")
     parser.add_argument("--json", type=Path, help="write the results there, too")
     parser.add_argument("--only", default="", help="run only the documents whose name begins so")
     flags = parser.parse_args()
     console = Console()
     found = [item for item in corpus(flags.shared) if item.name.startswith(flags.only)]
     items = [item for item in found if isinstance(item, Item)]
-    with engine(flags.shared / "corpus" / "files") as base_url, console.status("running") as status:
+    served = gateway(items) if flags.gateway else engine(flags.shared / "corpus" / "files")
+    with served as base_url, console.status("running") as status:
         results = run_all(
             items, lambda item: (base_url, f"app-{item.name}"), lambda result: status.update(f"{result.name} ran")
         )
