@@ -40,7 +40,7 @@ from lastgood.server.children import Child, Children, listen, url_of
 from lastgood.settings import load
 
 _CLIENTS, _PROCESSES = 32, 2
-_PAUSE = 0.02  # seconds between moves
+_PAUSE = 0.01  # seconds between moves
 _CUT_OFF_AFTER = 3.0  # seconds from the beginning
 _WHO = Principal("benchmark", "local")
 DOCUMENT = """
