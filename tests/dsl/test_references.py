@@ -109,6 +109,8 @@ PLACES: list[tuple[str, dict[str, Any], list[tuple[str, str]]]] = [
         {"agent_parameters": {"query": {"type": "constant", "value": "{{#s.q#}}"}}},
         [(".agent_parameters.query.value", "s.q")],
     ),
+    ("http-request", {"params": "q:{{#s.q#}}", "headers": "n:{{#s.n#}}"}, [(".params", "s.q"), (".headers", "s.n")]),
+    ("end", {"outputs": [{"variable": "", "value_selector": []}]}, []),
     ("answer", {"answer": "{{#s.q#}}{{#s.q#}}"}, [(".answer", "s.q"), (".answer", "s.q")]),
     ("end", {"outputs": [{"variable": "a", "value_selector": ["s", "q"]}]}, [(".outputs[0].value_selector", "s.q")]),
     (

@@ -218,7 +218,8 @@ def _unresolved(subject: Subject, found: Reference) -> Iterator[Problem]:
             "unknown-output": f"{_who(subject, first)} gives no {quoted(rest)}",
             "unknown-key": f"{_who(subject, first)} gives no {quoted(rest)}",
         }[found.problem]
-        newer = found.problem == "unknown-variable" and first == "sys"
+        # A newer Dify may have more system variables; those of chats it will not give to workflows.
+        newer = found.problem == "unknown-variable" and first == "sys" and not _only_in_chats(found)
         yield rule.at(node, found.path, f"{name} names nothing ({why}): {comes}.", "warning" if newer else None)
 
 

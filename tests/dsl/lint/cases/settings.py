@@ -188,7 +188,7 @@ CASES: Final = [
             node("i", "iteration", start_node_id="c", iterator_selector=["l", "rows"], output_selector=["c", "a"]),
             inside("i", code(isIterationStart=True)),
         ),
-        rounds(*container("iteration", code())),
+        rounds(*container("iteration", code(isIterationStart=True))),
         "begins with it",
         "nodes[3]",
     ),
