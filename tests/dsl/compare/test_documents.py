@@ -168,6 +168,20 @@ CASES: dict[str, tuple[Document, Document, list[str]]] = {
         graph(START, node("17000002", "llm", title="LLM", x="no")),
         ["- 17000001", "~ 17000002", '  ~ title: "LLM 2" → "LLM"'],
     ),
+    "the only end made anew": (
+        graph(*CHAIN),
+        graph(*without(END, CHAIN[6]), node("f", "end", title="Done", outputs=[]), edge("17000002", "f")),
+        [
+            "~ f (was e)",
+            '  - outputs[r]: {"value_selector":["17000002","result"],"variable":"r"}',
+            '  ~ title: "End" → "Done"',
+        ],
+    ),
+    "one of two ends made anew": (
+        graph(*CHAIN, node("e2", "end")),
+        graph(*without(END, CHAIN[6]), node("e2", "end"), node("f", "end", title="Done"), edge("17000002", "f")),
+        ["- e", "+ f", "edge - 17000002.source > e", "edge + 17000002.source > f"],
+    ),
     "a new node like another is a new one": (
         graph(*CHAIN),
         graph(*without(CHECK), node("19", "code", title="Check all", code="def main(y):\n    return {'a': y}")),

@@ -203,7 +203,7 @@ def test_what_the_editor_keeps_of_tools_is_a_note() -> None:
 
     assert told(tools("a"), tools("b", False), "agent") == [
         "  ~ agent_parameters.tools.value[t].enabled: true → false",
-        "    1 changes in what the editor keeps of the tools' descriptions",
+        "    1 change in what the editor keeps of the tools' descriptions",
     ]
 
 
@@ -213,6 +213,24 @@ def test_nodes_with_new_ids_alone_are_one_note() -> None:
     assert shown(compare(old, new)) == [
         "  Nodes",
         "  2 nodes have other ids and are otherwise the same: Ask, Sum",
+    ]
+
+
+def test_nodes_that_changed_alike_are_told_at_once() -> None:
+    def requests(*urls: str, **more: Any) -> Document:
+        nodes = (node(str(n), "http-request", title=f"Call {n}", url=url, **more) for n, url in enumerate(urls))
+        return graph(START, *nodes, node("c", "code", **more))
+
+    retry = {"retry_config": {"retry_enabled": True}}
+    assert shown(compare(requests("a", "b", "c"), requests("a", "x", "c", **retry))) == [
+        "  Nodes",
+        "~ 2 nodes changed alike: Call 0 [0], Call 2 [2]",
+        "  + retry_config: {retry_enabled: true}",
+        "~ Call 1 [1] http-request",
+        "  + retry_config: {retry_enabled: true}",
+        "  ~ url: b → x",
+        "~ Code [c] code",
+        "  + retry_config: {retry_enabled: true}",
     ]
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from dsl.documents import SHARED, edge, graph, node
 from lastgood.dsl import Document, parse, semantic_digest
 from lastgood.dsl.compare import apply, compare
+from lastgood.dsl.compare.renames import renamer
 from lastgood.errors import DoesNotFit, InvalidDocument
 
 IDS = st.sampled_from(["a", "b", "c", "d", "1", 1, "", None, 1.0, True])
@@ -257,6 +258,26 @@ def test_real_documents_that_have_little_in_common() -> None:
         pytest.skip("no corpus beside the repository")
     for old, new in pairwise(documents):
         check(old, new)
+
+
+def test_a_copy_of_a_real_document_has_other_ids_and_nothing_else() -> None:
+    """As Dify makes one: every node has a new id, and whatever refers to it goes along."""
+    order = random.Random(1)
+    copied = 0
+    for path in sorted((SHARED / "corpus" / "files").glob("*.yml"))[::3]:
+        try:
+            document = parse(path.read_bytes(), source=path.name)
+        except InvalidDocument:
+            continue
+        ids = {node["id"]: str(order.randrange(10**12, 10**13)) for node in document.nodes}
+        if not document.has_graph or not all(isinstance(node_id, str) for node_id in ids):
+            continue
+        found = compare(document, Document(renamer(ids)(document.data)))
+        assert not [node for node in found.nodes if node.fields or not node.renamed], path.name
+        assert not found.edges, path.name
+        copied += 1
+    if not copied:
+        pytest.skip("no corpus beside the repository")
 
 
 @pytest.mark.parametrize(

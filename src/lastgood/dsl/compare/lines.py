@@ -1,6 +1,7 @@
 """A `Difference` as lines to read, in no markup: the terminal, Markdown and pages are made of these."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -19,6 +20,7 @@ from lastgood.dsl.compare.hidden import HIDDEN, is_hidden, name_of, shown, shown
 from lastgood.dsl.compare.lists import items_of
 from lastgood.dsl.compare.order import ENDS, ENTRIES
 from lastgood.dsl.compare.text import Span, cut, line_diff, windowed
+from lastgood.dsl.compare.values import written
 from lastgood.dsl.dependencies import identified
 from lastgood.dsl.document import node_data
 from lastgood.dsl.index import id_of
@@ -96,16 +98,25 @@ class _Teller:
         yield from _section("Dependencies", self._dependencies(difference.dependencies))
 
     def _nodes(self, nodes: Iterable[NodeChange]) -> Iterator[Line]:
+        """The nodes; those that changed alike as one, those with another id alone in a note."""
         bare = []
-        for node in nodes:
+        groups: dict[Hashable, list[NodeChange]] = defaultdict(list)
+        for place, node in enumerate(nodes):
             if node.renamed and not node.fields:
                 bare.append(node)
-                continue
-            yield Line(node.kind, _node_name(node), self._node_detail(node))
-            if node.kind == "added":
-                yield from self._whole(node_data(node.node))
-            elif node.kind == "changed":
-                yield from self._changes(node.fields, 1)
+            else:
+                alike = node.kind == "changed" and not node.renamed
+                groups[(node.type, *map(_written, node.fields)) if alike else place].append(node)
+        for group in groups.values():
+            first = group[0]
+            if len(group) > 1:
+                yield Line("changed", f"{len(group)} nodes changed alike:", ", ".join(map(_node_name, group)))
+            else:
+                yield Line(first.kind, _node_name(first), self._node_detail(first))
+            if first.kind == "added":
+                yield from self._whole(node_data(first.node))
+            elif first.kind == "changed":
+                yield from self._changes(first.fields, 1)
         if bare:
             names = ", ".join(node.title or node.id for node in bare)
             what = "1 node has another id and is" if len(bare) == 1 else f"{len(bare)} nodes have other ids and are"
@@ -145,7 +156,8 @@ class _Teller:
         if quiet:
             yield Line("note", "empty or off, before and after:", ", ".join(quiet), indent)
         if cached:
-            yield Line("note", f"{cached} changes in what the editor keeps of the tools' descriptions", "", indent)
+            what = "1 change" if cached == 1 else f"{cached} changes"
+            yield Line("note", f"{what} in what the editor keeps of the tools' descriptions", "", indent)
         if loose:
             yield Line("note", "1 internal id differs" if loose == 1 else f"{loose} internal ids differ", "", indent)
 
@@ -236,6 +248,10 @@ def _node_name(node: NodeChange) -> str:
 def _edge(edge: EdgeChange) -> Line:
     branch = f" ({edge.branch})" if edge.branch else ""
     return Line(edge.kind, f"{edge.source_title}{branch} → {edge.target_title}")
+
+
+def _written(change: Change) -> Hashable:
+    return change.kind, change.path, written(change.old), written(change.new)
 
 
 def _secret(name: str) -> Line:

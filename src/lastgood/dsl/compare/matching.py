@@ -16,6 +16,7 @@ type Neighbour = tuple[str, str, int]
 
 # Of these a container or a workflow has one, so that it is recognised however much it changed.
 _SINGLE: Final = INNER_STARTS | {"start"}
+_OFTEN_SINGLE: Final = ("end", "answer")
 _REFERENCE: Final = re.compile(r"\{\{#[^.#{}]+(?=\.)")
 _ALIKE: Final = 0.5
 _SOMEWHAT_ALIKE: Final = 0.2
@@ -192,9 +193,11 @@ class _Pairing:
         return groups
 
     def _singles(self) -> None:
-        """Pair the starts: one of a workflow, one of each container."""
+        """Pair the starts, one of a workflow and one of each container, and a graph's only end or answer."""
         left, right = self._left()
-        for kind in _SINGLE:
+        for kind in (*_SINGLE, *_OFTEN_SINGLE):
+            if kind in _OFTEN_SINGLE and not (self.old.types.count(kind) == self.new.types.count(kind) == 1):
+                continue
             for i in left.get(kind, ()):
                 found = [j for j in right.get(kind, ()) if j not in self.taken and self._same_container(i, j)]
                 if len(found) == 1:
