@@ -40,6 +40,14 @@ def diff(old: str, new: str) -> list[str]:
         ("a b", "a  b", ["-a[ ]b", "+a[  ]b"]),
         ("one\nold words here", "new\nold words there", ["-one", "-old words [here]", "+new", "+old words [there]"]),
         (
+            "\n".join(f"rule {name}" for name in "abcdefg"),
+            "\n\n".join(f"{n}. rule {name}" for n, name in enumerate("abcdeh", start=1)),
+            [
+                *("-rule a", "+[1.] rule a", "+", "-rule b", "+[2.] rule b", "+", "-rule c", "+[3.] rule c", "+"),
+                *("-rule d", "+[4.] rule d", "+", "-rule e", "+[5.] rule e", "-rule f", "-rule g", "+", "+6. rule h"),
+            ],
+        ),
+        (
             "one\n\ntwo\n\nthree\nend",
             "four\n\nfive\n\nsix\nend",
             ["-one", "-", "-two", "-", "-three", "+four", "+", "+five", "+", "+six", " end"],

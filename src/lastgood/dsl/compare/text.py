@@ -18,6 +18,8 @@ _ISLAND: Final = 3
 _TOKEN: Final = re.compile(r"[^\W\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+|\s+|.", re.DOTALL)
 # So many lines left out at the beginning of a text are worth a word.
 _FAR: Final = 10
+_SHORT_BLOCK: Final = 12
+_SIGNS: Final = re.compile(r"[\W_]+")
 _WORD: Final = re.compile(r"\w")
 _ALIKE: Final = 0.5
 _MOST_TOKENS: Final = 4_000
@@ -125,21 +127,70 @@ def _context(lines: Sequence[str], i: int, i_end: int, j: int, head: int, tail: 
 
 
 def _block(old: Sequence[str], new: Sequence[str], ours: Span, theirs: Span) -> list[TextLine]:
-    """A block of lines that were replaced: those removed, then those added, words marked where two are alike."""
+    """A block of lines that were replaced: those removed, then those added, words marked where one became the other.
+    A long block is told run by run, so that what became what stands together."""
     twins = _twins(old[slice(*ours)], new[slice(*theirs)])
-    marks = {(i, j): word_marks(old[ours[0] + i], new[theirs[0] + j]) for i, j in twins}
-    gone = {i: found[0] for (i, _), found in marks.items()}
-    come = {j: found[1] for (_, j), found in marks.items()}
-    return [
-        *(TextLine("removed", old[i], i, None, gone.get(i - ours[0], ())) for i in range(*ours)),
-        *(TextLine("added", new[j], None, j, come.get(j - theirs[0], ())) for j in range(*theirs)),
-    ]
+    pairs = [(ours[0] + i, theirs[0] + j) for i, j in twins]
+    lines: list[TextLine] = []
+    for (i, i_end), (j, j_end) in _runs(pairs, ours, theirs):
+        here = [(left, right) for left, right in pairs if i <= left < i_end]
+        marks = {pair: word_marks(old[pair[0]], new[pair[1]]) for pair in here}
+        gone = {left: found[0] for (left, _), found in marks.items()}
+        come = {right: found[1] for (_, right), found in marks.items()}
+        lines += [TextLine("removed", old[n], n, None, gone.get(n, ())) for n in range(i, i_end)]
+        lines += [TextLine("added", new[n], None, n, come.get(n, ())) for n in range(j, j_end)]
+    return lines
+
+
+def _runs(pairs: Sequence[Span], ours: Span, theirs: Span) -> list[tuple[Span, Span]]:
+    """The parts of a block to tell one after the other: a short one whole, a long one by runs of lines that became
+    the next ones each, and what is between those."""
+    if ours[1] - ours[0] + theirs[1] - theirs[0] <= _SHORT_BLOCK:
+        return [(ours, theirs)]
+    runs: list[tuple[Span, Span]] = []
+    i, j = ours[0], theirs[0]
+    for left, right in pairs:
+        if runs and (left, right) == (i, j):
+            (start, _), (other, _) = runs.pop()
+            runs.append(((start, left + 1), (other, right + 1)))
+        else:
+            if left > i or right > j:
+                runs.append(((i, left), (j, right)))
+            runs.append(((left, left + 1), (right, right + 1)))
+        i, j = left + 1, right + 1
+    return [*runs, ((i, ours[1]), (j, theirs[1]))]
 
 
 def _twins(old: Sequence[str], new: Sequence[str]) -> list[Span]:
-    """Which lines became which, in their order."""
+    """Which lines became which, in their order: those of the same words, whatever signs and numbers are before them,
+    and between these those that are alike."""
     if len(old) == len(new) == 1:
         return [(0, 0)] if old[0].strip() and new[0].strip() else []
+    twins: list[Span] = []
+    i = j = 0
+    for left, right in [*_same_words(old, new), (len(old), len(new))]:
+        twins += [(i + n, j + m) for n, m in _alike(old[i:left], new[j:right])]
+        twins.append((left, right))
+        i, j = left + 1, right + 1
+    return twins[:-1]
+
+
+def _same_words(old: Sequence[str], new: Sequence[str]) -> list[Span]:
+    if len(old) * len(new) > _MOST_CELLS:
+        return []
+    ours, theirs = (
+        [_bare(line) or f"\n{side}{n}" for n, line in enumerate(lines)] for side, lines in enumerate((old, new))
+    )
+    blocks = SequenceMatcher(None, ours, theirs, autojunk=False).get_matching_blocks()
+    return [(block.a + n, block.b + n) for block in blocks for n in range(block.size)]
+
+
+def _bare(line: str) -> str:
+    """A line without signs, spaces and the number it may begin with."""
+    return _SIGNS.sub("", line).lstrip("0123456789")
+
+
+def _alike(old: Sequence[str], new: Sequence[str]) -> list[Span]:
     if len(old) * len(new) > _MOST_TOKENS // 10:
         return []
     twins: list[Span] = []
