@@ -29,15 +29,15 @@ def serve(
     settings = load(
         api_port=api_port, gateway_port=gateway_port, gateway_workers=gateway_workers, engine_workers=engine_workers
     )
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
 
     def announce(running: Running) -> None:
-        console.print(f"Lastgood runs on the data in {settings.home}", soft_wrap=True)
+        console.print(f"Lastgood runs on the data in {settings.home}")
         console.print(f"  management API  {running.api}   (described at {running.api}/docs)")
         console.print(f"  gateway         {running.gateway}   (point Dify clients here, with their app-… keys)")
         if running.admin_token is not None:
             console.print("\nAdmin token, shown this once (for the API and for command lines elsewhere):")
-            console.print(f"  {running.admin_token}\n", soft_wrap=True)
+            console.print(f"  {running.admin_token}\n")
         console.print("Ctrl-C ends it.")
 
     run(settings, announce)
