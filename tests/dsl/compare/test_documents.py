@@ -148,6 +148,15 @@ CASES: dict[str, tuple[Document, Document, list[str]]] = {
         graph(*rewritten((START, ASK, edge("s", "17000001")), {"17000001": "9", '"s"': '"b"', "#s.": "#b."})),
         ["~ b (was s)", "~ 9 (was 17000001)"],
     ),
+    "a copy in which a node of the same name says another thing": (
+        graph(START, node("a", "answer", title="Tell", answer="{{#s.x#}}"), node("b", "answer", answer="no")),
+        graph(
+            {**START, "id": "t"},
+            node("c", "answer", title="Tell", answer="whatever it is"),
+            node("d", "answer", title="Z"),
+        ),
+        ["~ t (was s)", '~ c (was a)', '  ~ answer: "{{#t.x#}}" → "whatever it is"', "- b", "+ d"],
+    ),
     "ids swapped with the titles": (
         graph(START, node("1", "llm", title="A", x="first"), node("2", "llm", title="B", x="second")),
         graph(START, node("2", "llm", title="A", x="first"), node("1", "llm", title="B", x="second")),
@@ -313,6 +322,16 @@ CASES: dict[str, tuple[Document, Document, list[str]]] = {
         export(START, app={"icon": "a", "description": ""}),
         export(START, app={"icon": "b", "name": "y"}),
         ['app ~ icon: "a" → "b"', 'app ~ name: "x" → "y"'],
+    ),
+    "facts that say nothing": (
+        export(START, app={"icon": "a"}),
+        export(START, app={"icon": "a", "description": "", "use_icon_as_answer_icon": False, "icon_type": None}),
+        [],
+    ),
+    "a fact that goes": (
+        export(START, app={"description": "a"}),
+        export(START, app={"description": ""}),
+        ['app - description: "a"'],
     ),
     "the mode": (
         export(START),

@@ -158,6 +158,22 @@ def test_lines_around_a_key_are_still_told() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- key: 'the-name-of-a-variable'",
+        "token: the words of the user",
+        "max_tokens = '4096-at-most'",
+        "api_key = os.environ['SERVICE_KEY']",
+        'headers = {"Authorization": f"Bearer {key}"}',
+        "https://example.com/?q=token&page=2",
+        "Say {{#env.API_KEY#}}.",
+    ],
+)
+def test_what_is_no_key_is_shown(text: str) -> None:
+    assert shown({"text": text, "code": text}) == {"text": text, "code": text}
+
+
 def test_what_is_shown_of_a_value_is_as_long_in_lines() -> None:
     text = "a\n-----BEGIN PRIVATE KEY-----\nx\ny\n-----END PRIVATE KEY-----\nb"
     assert shown(text) == "a\n(hidden)\n(hidden)\n(hidden)\n(hidden)\nb"

@@ -150,6 +150,16 @@ def told(old: dict[str, Any], new: dict[str, Any], kind: str = "llm") -> list[st
             {"x": "if a:\n    b"},
             ["  ~ x:", "      only white space differs", "     | if a:", "    -| [  ]b", "    +| [    ]b"],
         ),
+        (
+            {"x": "one\ntwo\nthree\nfour"},
+            {"x": "two\nthree\nfour\none"},
+            ["  ~ x:", "    -| one", "     | two", "     | three", "     | four", "    +| one"],
+        ),
+        (
+            {},
+            {"x": [{"dataset": {"enabled": True, "id": "0e5b"}}]},
+            ["  + x: [{dataset: {enabled: true, id: 0e5b}}]"],
+        ),
         ({"x": "a\x1b[31mb"}, {"x": "a\u202eb"}, ["  ~ x: a␛[31mb → a\ufffdb"]),
         (
             {},
@@ -245,6 +255,14 @@ def test_titles_in_old_values_are_the_old_ones() -> None:
     old = graph(node("1", "llm", title="Ask"), node("e", "end", outputs=[{"variable": "r", "s": ["1", "text"]}]))
     new = graph(node("1", "code", title="Count"), node("e", "end", outputs=[{"variable": "r", "s": ["1", "n"]}]))
     assert "  ~ outputs[r].s: Ask.text → Count.n" in shown(compare(old, new))
+
+
+def test_edges_are_named_by_the_titles_of_their_time() -> None:
+    """An id may have gone to another node; a node that stayed is called what it is called now."""
+    other = node("b", "end", title="Finish")
+    old = graph(node("1", "llm", title="Ask"), node("b", "end", title="End"), edge("1", "b"))
+    new = graph(node("1", "code", title="Count"), other, node("2", "llm", title="Sum"), edge("2", "1"))
+    assert shown(compare(old, new))[-3:] == ["  Edges", "+ Sum → Count", "- Ask → Finish"]
 
 
 def test_dependencies_are_told_by_plugin_and_version() -> None:

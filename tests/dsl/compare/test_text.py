@@ -37,6 +37,7 @@ def diff(old: str, new: str) -> list[str]:
         ("f(a, b)", "f(a, c)", ["-f(a, [b])", "+f(a, [c])"]),
         ("if a-b", "if c-d", ["-if [a-b]", "+if [c-d]"]),
         ("今天天气好", "今天的天气好", ["-今天天气好", "+今天[的]天气好"]),
+        ("a b c", "a\u00a0b\u00a0d", ["-a[ ]b[ c]", "+a[\u00a0]b[\u00a0d]"]),
         ("a b", "a  b", ["-a[ ]b", "+a[  ]b"]),
         ("one\nold words here", "new\nold words there", ["-one", "-old words [here]", "+new", "+old words [there]"]),
         (

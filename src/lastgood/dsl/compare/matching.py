@@ -238,9 +238,7 @@ class _Pairing:
 
     def _likeness(self, i: int, j: int) -> float:
         ours, theirs = self.old.words(i), self.new.words(j)
-        if not ours or not theirs:
-            return 1.0 if ours == theirs else 0.0
-        return len(ours & theirs) / len(ours | theirs)
+        return len(ours & theirs) / len(ours | theirs) if ours and theirs else 0.0
 
     def _company(self, i: int, j: int) -> float:
         """How far the neighbours of two nodes agree, from 0 to 1."""

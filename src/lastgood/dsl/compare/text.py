@@ -64,10 +64,11 @@ def word_marks(old: str, new: str) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
     places, others = _offsets(ours), _offsets(theirs)
     for kind, i, i_end, j, j_end in _blocks(ours, theirs):
         if kind != "equal":
+            mine, its = (places[i], places[i_end]), (others[j], others[j_end])
             if i < i_end:
-                gone.append((places[i], places[i_end]))
+                gone.append(mine if j < j_end else _trimmed(old, mine))
             if j < j_end:
-                come.append((others[j], others[j_end]))
+                come.append(its if i < i_end else _trimmed(new, its))
     return _joined(old, gone), _joined(new, come)
 
 
@@ -212,9 +213,9 @@ def _offsets(tokens: Sequence[str]) -> list[int]:
 
 
 def _joined(text: str, spans: Sequence[Span]) -> tuple[Span, ...]:
-    """`spans` as few: two with no word between them are one, and space around one is none of it."""
+    """`spans` as few: two with no word between them are one."""
     joined: list[Span] = []
-    for start, end in (_trimmed(text, span) for span in spans):
+    for start, end in spans:
         if joined and not _WORD.search(text, joined[-1][1], start):
             joined[-1] = (joined[-1][0], end)
         else:
@@ -223,6 +224,7 @@ def _joined(text: str, spans: Sequence[Span]) -> tuple[Span, ...]:
 
 
 def _trimmed(text: str, span: Span) -> Span:
+    """A span without the space around its words, which goes with the words that came or went."""
     start, end = span
     inner = text[start:end]
     if not inner.strip():
