@@ -20,7 +20,7 @@ from lastgood.errors import InvalidSetting
 class Settings(BaseSettings):
     """All settings of one process. Fields are read-only; the description of each is its documentation."""
 
-    model_config = SettingsConfigDict(env_prefix="LASTGOOD_", env_ignore_empty=True, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="LASTGOOD_", frozen=True, extra="forbid")
 
     home: Path = Field(default_factory=lambda: Path.home() / ".lastgood", description="The data directory.")
     database: str = Field(

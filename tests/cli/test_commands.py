@@ -18,7 +18,7 @@ SAID: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
             r"^version +semver +state",
             rf"{NEW} .*candidate .*not yet",
             rf"{LIVE} +1\.1\.0 +active .* bob ",
-            rf"{OLD} +- +stable",
+            rf"{OLD} +1\.0\.0 +stable",
         ),
     ),
     (("versions", WORKFLOW, "-n", "1"), (rf"{NEW}",)),

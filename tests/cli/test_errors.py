@@ -24,7 +24,7 @@ WRONG: list[tuple[tuple[str, ...], int, str]] = [
     (("publish", SLUG, "v-20200101-01"), 1, f"There is no version 'v-20200101-01' of {SLUG}"),
     (("publish", SLUG, LIVE), 1, f"already points to {LIVE} (generation 2); nothing was changed."),
     (("publish", SLUG, NEW, "--semver", "one"), 1, "semver"),
-    (("publish", SLUG, NEW, "--semver", "1.1.0"), 1, f"The SemVer id 1.1.0 is already taken by {LIVE}"),
+    (("publish", SLUG, NEW, "--semver", "1.1.0"), 1, "1.1.0 is lower than 1.1.1, which the changes call for"),
     (("publish", SLUG, NEW, "--channel", "No Name"), 1, "is not a channel id"),
     (("rollback", "nope"), 1, "There is no workflow 'nope'"),
     (("rollback", SLUG, "--channel", "staging"), 1, f"Channel staging of {SLUG} points to no version yet"),

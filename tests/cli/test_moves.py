@@ -158,4 +158,4 @@ def test_without_a_server_a_publish_is_verified_all_the_same(lastgood: Run, tmp_
     lastgood("smoke", "add", "greet", "-i", "text=x", "--expect", 'outputs.said == `"right x"`')
     done = lastgood("publish", "greet", version)
     assert done.code == 0, done.err
-    assert done.out.rstrip().endswith("ms; verified by 1 smoke request")
+    assert done.lines[0].endswith("ms; verified by 1 smoke request")

@@ -148,7 +148,7 @@ def test_a_move_is_verified(beside: Run, proven: tuple[str, str]) -> None:
     good, bad = proven
     done = beside("publish", "greet", good)
     assert done.code == 0, done.err
-    assert done.out.rstrip().endswith("ms; verified by 1 smoke request")
+    assert done.lines[0].endswith("ms; verified by 1 smoke request")
 
     done = beside("publish", "greet", bad)
     assert done.code == 3

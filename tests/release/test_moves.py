@@ -25,6 +25,7 @@ from lastgood.errors import (
     NothingGood,
     NothingLive,
     NotRunnable,
+    NumberTooLow,
     UnknownChannel,
     UnknownVersion,
 )
@@ -242,8 +243,10 @@ def test_a_stale_rollback_to_nobody_in_particular_hears_who_was_first(place: Sce
 def test_a_semver_is_given_at_publish_and_once_in_a_workflow(place: Scene) -> None:
     a, b = place.versions("a", "b")
     assert publish(place, a.id, semver="1.2.0").to.semver == "1.2.0"
-    with pytest.raises(IdTaken, match=f"SemVer id 1.2.0 is already taken by {a.id}"):
+    with pytest.raises(NumberTooLow, match=r"1\.2\.0 is lower than 1\.2\.1"):
         publish(place, b.id, semver="1.2.0")
+    with pytest.raises(IdTaken, match=f"SemVer id 1.2.0 is already taken by {a.id}"):
+        publish(place, b.id, semver="1.2.0", force=True, reason="on purpose")
     assert place.find(b.id).semver is None
     assert publish(place, b.id, semver="1.3.0").to.semver == "1.3.0"
     other = scene(place.store, "other")
