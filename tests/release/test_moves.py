@@ -29,7 +29,7 @@ from lastgood.errors import (
     UnknownChannel,
     UnknownVersion,
 )
-from lastgood.history import channels
+from lastgood.history import channels, retention
 from lastgood.history.states import State
 from lastgood.history.versions import Version
 from lastgood.release import moves
@@ -333,3 +333,13 @@ def test_another_target_decides_for_itself_what_it_runs(store: Store) -> None:
     place = scene(store, mode="chat")
     version: Version = place.push(plain_chat()).version
     assert publish(place, version.id).generation == 1
+
+
+def test_a_move_to_an_archived_version_brings_it_back(place: Scene) -> None:
+    a, b, c = place.versions("a", "b", "c")
+    place.move(c)
+    place.store.write(lambda tx: retention.archive_old(tx, ALICE, place.workflow, 1))
+    assert place.find(a.id).archived_at is not None
+    publish(place, a.id)
+    assert place.find(a.id).archived_at is None
+    assert place.find(b.id).archived_at is not None

@@ -77,10 +77,15 @@ def _is_last_good(tx: Tx, snapshot_pk: int, digest: str, known: dict[int, set[st
     return False
 
 
-def restore(tx: Tx, who: Principal, version: Version) -> Version:
-    """Bring an archived version back to hand, pinned so that retention leaves it there."""
+def bring_back(tx: Tx, version: Version) -> None:
+    """Have the content of `version` at hand again; the next retention may archive it unless something needs it."""
     content.restore_content(tx, version.digest)
     versions.mark_archived(tx, version.digest, None)
+
+
+def restore(tx: Tx, who: Principal, version: Version) -> Version:
+    """Bring an archived version back to hand, pinned so that retention leaves it there."""
+    bring_back(tx, version)
     tx.connection.execute(_PIN, {"version": version.pk})
     resource = f"workflow/{version.workflow_id}/version/{version.id}"
     audit.append(tx, who, "workflow:restore", resource, after=version.digest)

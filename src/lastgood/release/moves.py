@@ -17,7 +17,7 @@ from lastgood.errors import (
     NothingLive,
     NotRunnable,
 )
-from lastgood.history import channels, versions
+from lastgood.history import channels, retention, versions
 from lastgood.history.channels import Channel, Kind
 from lastgood.history.versions import Version
 from lastgood.history.workflows import Workflow
@@ -139,6 +139,8 @@ def _move(
         raise AlreadyActive(
             channel=channel.name, workflow=workflow.slug, version=version.id, generation=channel.generation
         )
+    if version.archived_at is not None:
+        retention.bring_back(tx, version)  # what a channel points to is never archived
     generation = channels.move(tx, who, workflow, channel, version, expected=expected, kind=kind, reason=reason)
     after = versions.by_pk(tx, version.pk)
     return Moved(workflow, channel.name, channel.version, after, generation, kind, why, tx.revision)
