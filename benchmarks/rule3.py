@@ -83,7 +83,8 @@ def main() -> int:
     if flags.client:
         port, key, count = flags.client
         served = uvloop.run(_ask(int(port), key, int(count)))
-        sys.stdout.buffer.write(pickle.dumps(served))
+        with os.fdopen(os.dup(1), "wb") as output:  # buffered whatever the environment says: nothing is cut off
+            pickle.dump(served, output)
         return 0
     if flags.upstream is not None:
         uvloop.run(_upstream(flags.upstream))
