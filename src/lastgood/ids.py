@@ -88,9 +88,12 @@ def is_snapshot(value: str) -> bool:
 
 
 def slugify(name: str) -> str:
-    """A slug made of a title (`Invoice Intake!` → `invoice-intake`); ``workflow`` when nothing remains."""
+    """A slug made of a title (`Invoice Intake!` → `invoice-intake`); ``""`` for a title that ASCII cannot tell from
+    others (a Chinese one), so that two apps never fall on one name."""
+    if any(c.isalnum() and not c.isascii() for c in name):
+        return ""
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:63].strip("-")
-    return slug if slug and not is_workflow(slug) and not is_version(slug) else "workflow"
+    return "" if is_workflow(slug) or is_version(slug) else slug
 
 
 def _real_day(day: str) -> bool:

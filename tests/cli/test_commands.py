@@ -295,3 +295,11 @@ def test_control_characters_of_a_note_reach_no_terminal(lastgood: Run, tmp_path:
     lastgood("push", written(tmp_path, "evil"), "-w", SLUG, "-m", "a\x1b[2Jb\nc\x07d")
     out = lastgood("versions", SLUG).out
     assert "a [2Jb c d" in out and "\x1b" not in out and "\x07" not in out
+
+
+def test_apps_that_ascii_cannot_name_do_not_fall_on_one_workflow(lastgood: Run, tmp_path: Path) -> None:
+    done = lastgood("push", written(tmp_path, "five {{ text }}", name="发票录入"))
+    assert done.code == 1
+    assert "'发票录入'; give one with --workflow NAME" in done.err
+    pushed = lastgood("push", tmp_path / "five.yml", "--id", "wf-zh0001", "--json").json
+    assert pushed["workflow"]["slug"] == "app-zh0001"

@@ -216,7 +216,11 @@ def _named_in(body: Push, document: dsl.Document) -> str:
             value = orjson.loads(value)
     if isinstance(value, dict) and "document" in value and isinstance(value.get("slug"), str):
         return str(value["slug"])
-    return slugify(document.name)
+    slug = slugify(document.name)
+    if not slug:
+        reason = f"no workflow name can be made of the app's name {document.name!r}; give one with --workflow NAME"
+        raise InvalidRequest(where="workflow", reason=reason)
+    return slug
 
 
 def _push(
@@ -255,7 +259,7 @@ def _find_or_create(tx: Tx, who: Principal, ref: str, body: Push, document: dsl.
     except UnknownWorkflow:
         if not body.create or (is_workflow(ref) and body.workflow_id is None):
             raise
-        slug = slugify(document.name) if is_workflow(ref) else ref
+        slug = slugify(document.name) or f"app-{ref[3:]}" if is_workflow(ref) else ref
         return workflows.create(
             tx, who, slug, name=document.name, mode=document.mode, id=body.workflow_id, target=body.target
         )
