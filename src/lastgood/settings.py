@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -14,6 +14,17 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from lastgood.catalogue import (
+    DataCheck,
+    Dependency,
+    Health,
+    Hook,
+    Listener,
+    Middleware,
+    Position,
+    Rollback,
+    Service,
+)
 from lastgood.errors import InvalidSetting
 
 
@@ -65,6 +76,22 @@ class Settings(BaseSettings):
     llm_base_url: str = Field(default="", description="OpenAI-compatible endpoint of llm nodes.")
     llm_api_key: str = Field(default="", description="Key for it.", repr=False)
     llm_model: str = Field(default="", description="Model asked for instead of the one a node names.")
+
+    rollback: Rollback = Field(default_factory=Rollback, description="How rollbacks are done.")
+    services: dict[str, Service] = Field({}, description="The service catalogue.")
+    middleware: dict[str, Middleware] = Field({}, description="Queues, caches and databases that workflows need.")
+    hooks: dict[str, Hook] = Field({}, description="Commands that plans may name.")
+    listeners: dict[str, Listener] = Field({}, description="What must learn of a move.")
+    health: dict[str, Health] = Field({}, description="Endpoints that must answer 200 after a move.")
+    data_checks: dict[str, DataCheck] = Field({}, description="Numbers that a rollback must not change.")
+    dependencies: dict[str, Dependency] = Field({}, description="External services that must accept our credential.")
+    positions: dict[str, Position] = Field({}, description="Consumers of event queues.")
+    alert_webhook: str = Field(
+        default="",
+        validation_alias=AliasChoices("LASTGOOD_ALERT_WEBHOOK", "ALERT_WEBHOOK", "alert_webhook"),
+        description="URL that is told `Rollback executed to v-…`.",
+        repr=False,
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -1,0 +1,57 @@
+"""What a verification item looks at, and what it answers."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from lastgood.history.versions import Version
+from lastgood.history.workflows import Workflow
+from lastgood.release.means import Means
+
+Verdict = Literal["pass", "fail", "unknown", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One channel that should serve `version` at `generation`.
+
+    `baseline` is what was recorded before the move (`record` of the check, by check name; empty when none was);
+    `told` are the listeners' answers of the operation, as JSON; `positions` says whether consumer positions were to
+    be kept or reset; `proven_lately` that smoke requests may be skipped by the setting."""
+
+    means: Means
+    workflow: Workflow
+    channel: str
+    version: Version
+    generation: int
+    baseline: Mapping[str, Any] = field(default_factory=dict)
+    told: tuple[Mapping[str, Any], ...] = ()
+    data_checks: tuple[str, ...] | None = None
+    positions: Literal["keep", "reset"] = "keep"
+    proven_lately: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One item of the checklist: what was expected, what was found, and the verdict. ``unknown`` is never a pass."""
+
+    check: str
+    verdict: Verdict
+    expected: str
+    found: str
+    elapsed_ms: float = 0.0
+    subject: str = ""
+
+    def as_data(self) -> dict[str, Any]:
+        """Its JSON form."""
+        return {
+            "check": self.check,
+            "subject": self.subject,
+            "verdict": self.verdict,
+            "expected": self.expected,
+            "found": self.found,
+            "elapsed_ms": round(self.elapsed_ms, 1),
+        }
+
+
+Check = Callable[[Case], Iterable[Checked]]

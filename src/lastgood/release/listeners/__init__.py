@@ -1,0 +1,1 @@
+"""What must learn of a move, told one by one."""

@@ -1,0 +1,1 @@
+"""Whether the version to go to would work: looked at before anything moves."""
