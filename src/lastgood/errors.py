@@ -27,6 +27,7 @@
     │   ├── UnknownChannel
     │   ├── UnknownKey
     │   ├── UnknownSmoke
+    │   ├── UnknownOperation
     │   └── NothingKept
     ├── Conflict                     409  the request is fine, the state of things is not
     │   ├── IdTaken
@@ -38,6 +39,10 @@
     │   ├── NotRunnable
     │   ├── NumberTooLow
     │   ├── DoesNotFit
+    │   ├── PlanRefused
+    │   ├── PlanVoid
+    │   ├── OperationTaken
+    │   ├── OperationOver
     │   └── StillApplying
     ├── ChannelMoved                 412  another move came first
     ├── GenerationRequired           428
@@ -224,6 +229,10 @@ class UnknownSmoke(NotFound):
     """Workflow {workflow} has no smoke request {smoke!r}. `lastgood smoke list {workflow}` lists them."""
 
 
+class UnknownOperation(NotFound):
+    """There is no operation {operation!r}. `lastgood operations` lists them."""
+
+
 class NothingKept(NotFound):
     """Workflow {workflow} has no version yet. Push one with `lastgood push FILE --workflow {workflow}`."""
 
@@ -274,6 +283,25 @@ class NumberTooLow(Conflict):
 class DoesNotFit(Conflict):
     """The difference does not fit this document: {where} is not what was compared. Compare again with the document
     as it is now."""
+
+
+class PlanRefused(Conflict):
+    """This {kind} is refused: {reasons}. Mend that, choose another version with --to, or force it with --force and a
+    --reason; nothing was changed."""
+
+
+class PlanVoid(Conflict):
+    """The plan no longer holds: {reasons}. Nothing was changed; make it anew with `lastgood plan` and look at it
+    again."""
+
+
+class OperationTaken(Conflict):
+    """{operation} is being worked on by {owner}. Watch it with `lastgood operation {operation} --watch`; should that
+    process be dead, another takes it over within {seconds} s."""
+
+
+class OperationOver(Conflict):
+    """{operation} is over ({state}: {summary}), and nothing is left of it to be done or undone so."""
 
 
 class StillApplying(Conflict):

@@ -10,6 +10,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Dialect,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -292,6 +293,62 @@ process = Table(
     _time("started_at"),
     # Ends of leases are compared on the database's own clock only, as seconds since 1970.
     Column("lease_until_ms", BigInteger, nullable=False),
+)
+
+# A journalled publish or rollback. `plan` is what was decided, and never changes; `lease_until_ms` is on the store's
+# own clock; `fence` grows with every claim, so that who lost the operation can write nothing more of it.
+operation = Table(
+    "operation",
+    metadata,
+    _key(),
+    _ref("workspace_pk", "workspace.pk"),
+    Column("id", String(20), nullable=False, unique=True),
+    # What the caller calls the request, so that sending it twice does it once.
+    Column("key", String(128), nullable=True, unique=True),
+    Column("kind", String(16), nullable=False),
+    Column("state", String(16), nullable=False, index=True),
+    # What a person asked of it since: nothing, `undo` or `keep`.
+    Column("wish", String(8), nullable=False),
+    Column("plan", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("actor_kind", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("report", Text, nullable=False),
+    Column("owner", String(64), nullable=True),
+    Column("lease_until_ms", BigInteger, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    _time("created_at"),
+    _time("ended_at", nullable=True),
+    CheckConstraint(
+        "state in ('pending', 'running', 'parked', 'asking', 'succeeded', 'kept', 'undone', 'failed')", name="state"
+    ),
+)
+
+# Which workflows an operation is about.
+operation_workflow = Table(
+    "operation_workflow",
+    metadata,
+    Column("operation_pk", _Key, ForeignKey("operation.pk"), primary_key=True),
+    Column("workflow_pk", _Key, ForeignKey("workflow.pk"), primary_key=True, index=True),
+)
+
+# The journal: a row when a step begins (those with an effect outside the store) or is over.
+operation_step = Table(
+    "operation_step",
+    metadata,
+    _key(),
+    _ref("operation_pk", "operation.pk"),
+    Column("name", String(24), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("detail", Text, nullable=False),
+    _time("began_at"),
+    _time("ended_at", nullable=True),
+    Column("elapsed_ms", Float, nullable=True),
+    UniqueConstraint("operation_pk", "name"),
+    CheckConstraint("state in ('begun', 'done', 'failed', 'skipped')", name="state"),
 )
 
 # The two append-only tables that every transaction may write.
