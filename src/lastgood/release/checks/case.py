@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lastgood.db.audit import Principal
 from lastgood.history.versions import Version
 from lastgood.history.workflows import Workflow
 from lastgood.release.means import Means
@@ -13,13 +14,15 @@ Verdict = Literal["pass", "fail", "unknown", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One channel that should serve `version` at `generation`.
+    """One channel that should serve `version` at `generation`; `who` asks. `condemn`: failing smoke requests make the
+    version failed (after a publish; after a rollback the cause may lie outside it).
 
     `baseline` is what was recorded before the move (`record` of the check, by check name; empty when none was);
     `told` are the listeners' answers of the operation, as JSON; `positions` says whether consumer positions were to
     be kept or reset; `proven_lately` that smoke requests may be skipped by the setting."""
 
     means: Means
+    who: Principal
     workflow: Workflow
     channel: str
     version: Version
@@ -29,6 +32,7 @@ class Case:
     data_checks: tuple[str, ...] | None = None
     positions: Literal["keep", "reset"] = "keep"
     proven_lately: bool = False
+    condemn: bool = True
 
 
 @dataclass(frozen=True, slots=True)
