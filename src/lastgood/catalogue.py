@@ -4,12 +4,19 @@ hooks, listeners, health endpoints and data checks.
 Each is a table of its own with a name, such as ``[services.order-api]``. A plan that comes by API names them, and
 never a command or an address of its own."""
 
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Criticality = Literal["low", "medium", "high", "critical"]
 Names = tuple[str, ...]
+
+
+def matches(patterns: Iterable[str], name: str) -> bool:
+    """Whether one of `patterns` (``prod-*``, ``*.orders.internal``) is `name`'s."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 class _Declared(BaseModel):
@@ -78,6 +85,7 @@ class DataCheck(_Declared):
     query: str = Field("", description="… or take the one value of this query.")
     tolerance: float = Field(0.0, ge=0, description="The relative difference that is allowed: 0.01 is one per cent.")
     workflows: Names = ("*",)
+    timeout: float = Field(30.0, gt=0, le=3600, description="Seconds that counting may take.")
 
 
 class Dependency(_Declared):

@@ -37,7 +37,8 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One item of the checklist: what was expected, what was found, and the verdict. ``unknown`` is never a pass."""
+    """One item of the checklist: what was expected, what was found, and the verdict. ``unknown`` is never a pass.
+    What is not `required` is told, and does not count."""
 
     check: str
     verdict: Verdict
@@ -45,6 +46,7 @@ class Checked:
     found: str
     elapsed_ms: float = 0.0
     subject: str = ""
+    required: bool = True
 
     def as_data(self) -> dict[str, Any]:
         """Its JSON form."""
@@ -55,6 +57,7 @@ class Checked:
             "expected": self.expected,
             "found": self.found,
             "elapsed_ms": round(self.elapsed_ms, 1),
+            "required": self.required,
         }
 
 
