@@ -88,10 +88,15 @@ def check_inputs(document: Document, given: Mapping[str, Any]) -> str | None:
     """Why `given` is not accepted as inputs, in Dify's own words, or None when it is. Names that the form does not
     know are no problem: Dify drops them."""
     for field in inputs(document):
-        _, problem = _taken(field, given.get(field.name))
+        problem = problem_of(field, given.get(field.name))
         if problem:
             return problem
     return None
+
+
+def problem_of(field: InputField, value: Any) -> str | None:
+    """Why `value` (None: not given) is not accepted for `field`, in Dify's own words, or None when it is."""
+    return _taken(field, value)[1]
 
 
 def fill_inputs(document: Document, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -215,3 +220,5 @@ _TAKERS: Final[dict[str, Callable[[InputField, Any], _Taken]]] = {
     "file-list": _files,
     "json_object": _object,
 }
+# Of other types every value is accepted as it is.
+KNOWN_TYPES: Final = frozenset(_TAKERS)

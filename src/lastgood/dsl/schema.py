@@ -12,7 +12,7 @@ from lastgood.dsl.outputs import Value, value_of
 from lastgood.dsl.references import References
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-_CHATS: Final = frozenset({"advanced-chat", "chat", "agent-chat", "completion", "agent"})
+CHATS: Final = frozenset({"advanced-chat", "chat", "agent-chat", "completion", "agent"})
 _FILE_TYPES: Final = ("image", "document", "audio", "video", "custom")
 _TRANSFERS: Final = ("remote_url", "local_file")
 _MAX_DEPTH: Final = 40
@@ -35,7 +35,7 @@ def input_schema(document: Document) -> dict[str, Any]:
 def output_schema(document: Document) -> dict[str, Any]:
     """What a run gives: a workflow the outputs of its end nodes (one of several, where they differ), a chat its
     `answer`. A value that some runs do not produce may be null."""
-    if document.mode in _CHATS:
+    if document.mode in CHATS:
         return _whole(_object({"answer": {"type": "string"}}, ["answer"]))
     index = Index(document)
     references, flow = References(index), Flow(index)
