@@ -78,14 +78,18 @@ class Settings(BaseSettings):
     llm_model: str = Field(default="", description="Model asked for instead of the one a node names.")
 
     rollback: Rollback = Field(default_factory=Rollback, description="How rollbacks are done.")
-    services: dict[str, Service] = Field({}, description="The service catalogue.")
-    middleware: dict[str, Middleware] = Field({}, description="Queues, caches and databases that workflows need.")
-    hooks: dict[str, Hook] = Field({}, description="Commands that plans may name.")
-    listeners: dict[str, Listener] = Field({}, description="What must learn of a move.")
-    health: dict[str, Health] = Field({}, description="Endpoints that must answer 200 after a move.")
-    data_checks: dict[str, DataCheck] = Field({}, description="Numbers that a rollback must not change.")
-    dependencies: dict[str, Dependency] = Field({}, description="External services that must accept our credential.")
-    positions: dict[str, Position] = Field({}, description="Consumers of event queues.")
+    services: dict[str, Service] = Field(default={}, description="The service catalogue.")
+    middleware: dict[str, Middleware] = Field(
+        default={}, description="Queues, caches and databases that workflows need."
+    )
+    hooks: dict[str, Hook] = Field(default={}, description="Commands that plans may name.")
+    listeners: dict[str, Listener] = Field(default={}, description="What must learn of a move.")
+    health: dict[str, Health] = Field(default={}, description="Endpoints that must answer 200 after a move.")
+    data_checks: dict[str, DataCheck] = Field(default={}, description="Numbers that a rollback must not change.")
+    dependencies: dict[str, Dependency] = Field(
+        default={}, description="External services that must accept our credential."
+    )
+    positions: dict[str, Position] = Field(default={}, description="Consumers of event queues.")
     alert_webhook: str = Field(
         default="",
         validation_alias=AliasChoices("LASTGOOD_ALERT_WEBHOOK", "ALERT_WEBHOOK", "alert_webhook"),
