@@ -9,7 +9,8 @@ from graphon.variables.factory import build_segment
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lastgood.targets.engine.values import MASK, Mask, plain
+from lastgood.dsl.mask import Mask
+from lastgood.targets.engine.values import plain
 from lastgood.targets.engine.variables import conversation, environment, typed
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -52,28 +53,6 @@ def test_segments_and_files_become_plain() -> None:
     assert (shown["n"], shown["list"], shown["set"], shown["bytes"]) == (5, ["a"], [1], "<2 bytes>")
     assert shown["file"]["url"] == shown["file"]["remote_url"] == "http://x.example/a.png"
     json.dumps(shown)
-
-
-@pytest.mark.parametrize(
-    ("secret", "text", "shown"),
-    [
-        ("hunter2", "my hunter2!", f"my {MASK}!"),
-        ("ab", "cab", "cab"),  # too short to be looked for in words
-        ("ab", "ab", MASK),
-        ("", "", ""),
-        ('a"b\\c', 'x{"k": "a\\"b\\\\c"}', f'x{{"k": "{MASK}"}}'),
-        ("a b&c", "http://x/?k=a%20b%26c", f"http://x/?k={MASK}"),
-        ("a b&c", "k=a+b%26c", f"k={MASK}"),
-        ("user:pass", "Basic dXNlcjpwYXNz", f"Basic {MASK}"),
-        ("gehéim", "\\u0067 geh\\u00e9im", f"\\u0067 {MASK}"),
-    ],
-)
-def test_a_secret_is_found_in_its_usual_writings(secret: str, text: str, shown: str) -> None:
-    assert Mask([secret]).text(text) == shown
-
-
-def test_a_longer_secret_is_hidden_before_its_part() -> None:
-    assert Mask(["pass", "password"]).text("password pass") == f"{MASK} {MASK}"
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,10 @@ _SCHEME: Final = re.compile(r"\s*(?:bearer|basic|token|apikey)\b", re.IGNORECASE
 _KEY_BLOCK: Final = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
 )
-# `name: "value"`, `name = 'value'` in code and JSON; `?name=value` in addresses.
+# `name: "value"`, `name = 'value'` in code and JSON; `?name=value` in addresses. A name has a bound, so that a line
+# without end takes time in proportion.
 _ASSIGNED: Final = re.compile(
-    r"""(?P<name>[A-Za-z_][\w-]*)(?P<is>['"]?\s*[:=]+\s*[rbfu]?)(?P<quote>["'])(?P<value>[^"'\s]{6,})(?P=quote)"""
+    r"""(?P<name>[A-Za-z_][\w-]{0,100})(?P<is>['"]?\s*[:=]+\s*[rbfu]?)(?P<quote>["'])(?P<value>[^"'\s]{6,})(?P=quote)"""
 )
 _QUERY: Final = re.compile(r"(?<=[?&])(?P<name>[\w-]+)=(?P<value>[^&\s#{}\"']+)")
 _HEADER: Final = re.compile(r"\s*(?P<name>[^:\s][^:]*?)\s*:(?P<value>.*)", re.DOTALL)

@@ -14,12 +14,12 @@ from graphon.runtime.runtime_state import RuntimeState
 from graphon.variables.segments import Segment
 
 from lastgood.dsl.document import Document
+from lastgood.dsl.mask import Mask
 from lastgood.errors import LastgoodError, NoGraph, NotRunnable
 from lastgood.targets.engine import variables
 from lastgood.targets.engine.nodes import NodeFactory, Tools
 from lastgood.targets.engine.plan import MODES, Plan, survey
 from lastgood.targets.engine.source import Runnable, Source
-from lastgood.targets.engine.values import Mask
 
 _MAX_WORKERS = 5
 

@@ -1,56 +1,16 @@
 """Values on their way out of a run: graphon's segments, files and models become plain JSON values, and the
 values of secret variables become asterisks."""
 
-import json
-from base64 import b64encode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import Enum
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 from graphon.file import File
 from graphon.variables.segments import Segment
 from pydantic import BaseModel
 
-MASK = "*" * 20
-_SHORTEST_PART = 4  # a secret shorter than this is hidden only where it is the whole text: else it shreds words
-
-
-class Mask:
-    """Hides the values of secret variables wherever they stand in a text, written plainly or escaped."""
-
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        whole = {secret for secret in secrets if secret}
-        parts = {form for secret in whole if len(secret) >= _SHORTEST_PART for form in _forms(secret)}
-        self._whole = whole
-        self._parts = sorted(parts, key=len, reverse=True)
-
-    def text(self, value: str) -> str:
-        """`value` with every secret replaced."""
-        if value in self._whole:
-            return MASK
-        for part in self._parts:
-            if part in value:
-                value = value.replace(part, MASK)
-        return value
-
-    def __bool__(self) -> bool:
-        return bool(self._whole)
-
-
-def _forms(secret: str) -> set[str]:
-    raw = secret.encode()
-    return {
-        secret,
-        json.dumps(secret)[1:-1],
-        json.dumps(secret, ensure_ascii=False)[1:-1],
-        quote(secret),
-        quote(secret, safe=""),
-        quote_plus(secret),
-        b64encode(raw).decode(),
-    }
-
+from lastgood.dsl.mask import Mask
 
 NO_MASK = Mask()
 
