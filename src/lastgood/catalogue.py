@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Criticality = Literal["low", "medium", "high", "critical"]
 Names = tuple[str, ...]
+HOOK_SECONDS = 60.0
 
 
 def matches(patterns: Iterable[str], name: str) -> bool:
@@ -50,7 +51,7 @@ class Hook(_Declared):
     """A command that a plan may name to run before or after a rollback."""
 
     command: Annotated[tuple[str, ...], Field(min_length=1)]
-    timeout: float = Field(60.0, gt=0, le=86_400)
+    timeout: float = Field(HOOK_SECONDS, gt=0, le=86_400)
     environment: dict[str, str] = {}
 
 

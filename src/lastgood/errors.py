@@ -17,6 +17,7 @@
     │   ├── RequestTooLarge          413
     │   ├── RequestTimeout           408
     │   ├── InvalidExpectation
+    │   ├── InvalidPlan
     │   └── NoGraph                       an app mode that is kept but cannot be run
     ├── Unauthenticated              401
     ├── Denied                       403
@@ -178,6 +179,10 @@ class RequestTimeout(InvalidInput):
 
 class InvalidExpectation(InvalidInput):
     """{expression!r} is not a JMESPath expression ({reason}); write for example outputs.total == `42`."""
+
+
+class InvalidPlan(InvalidInput):
+    """{source}, {where}: {reason}. Mend that, or make the plan anew with `lastgood plan`; nothing was changed."""
 
 
 class NoGraph(InvalidInput):

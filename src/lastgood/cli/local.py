@@ -38,12 +38,10 @@ def local_client(actor: str) -> Iterator[Client]:
     """The API on the local data directory, in the name of `actor`. Raises `InvalidSetting`, `StoreUnreachable`,
     `StoreNewer`, `StoreFull`."""
     settings = load()
-    store, engine, app = local_app(settings)
-    try:
-        # The time limits of a network mean nothing to this transport.
-        headers = {"X-Lastgood-Actor": actor}
-        with httpx.Client(transport=InProcess(app), base_url="http://local", headers=headers) as http:
-            yield Client(http, settings=settings)
-    finally:
-        engine.close()
-        store.close()
+    # The time limits of a network mean nothing to this transport.
+    headers = {"X-Lastgood-Actor": actor}
+    with (
+        local_app(settings) as app,
+        httpx.Client(transport=InProcess(app), base_url="http://local", headers=headers) as http,
+    ):
+        yield Client(http, settings=settings)

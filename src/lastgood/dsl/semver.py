@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import total_ordering
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from lastgood.dsl.rules import Change
 from lastgood.errors import InvalidInput
@@ -65,6 +65,10 @@ class Bump:
     version: str
     kind: Kind
     because: tuple[str, ...]
+
+    def public(self) -> dict[str, Any]:
+        """Its JSON form."""
+        return {"version": self.version, "kind": self.kind, "because": list(self.because)}
 
 
 @dataclass(frozen=True, slots=True)

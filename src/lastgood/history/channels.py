@@ -179,6 +179,15 @@ def get(tx: Tx, workflow: Workflow, name: str = LIVE) -> Channel:
     return Channel(*row)
 
 
+def present(tx: Tx, workflow: Workflow, name: str = LIVE) -> Channel:
+    """The channel `name` as it stands; one that is not there yet points to nothing, at generation 0 (its `pk` is 0).
+    Raises `InvalidId`."""
+    try:
+        return get(tx, workflow, name)
+    except UnknownChannel:
+        return Channel(0, check_channel(name), 0, None, tx.now, None, None)
+
+
 def ensure(tx: Tx, workflow: Workflow, name: str = LIVE) -> Channel:
     """The channel `name`, made pointing nowhere when there is none. Raises `InvalidId`."""
     try:

@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal
 
 from sqlalchemy import bindparam, insert, or_, select, update
@@ -16,7 +17,7 @@ from lastgood.db import audit
 from lastgood.db import tables as t
 from lastgood.db.audit import Principal
 from lastgood.db.clock import now_ms
-from lastgood.db.tx import Tx
+from lastgood.db.tx import Tx, parse_time, utc_text
 from lastgood.errors import InvalidRequest, OperationOver, OperationTaken, UnknownOperation
 from lastgood.history.workflows import Workflow
 from lastgood.ids import random_id
@@ -27,6 +28,7 @@ StepState = Literal["begun", "done", "failed", "skipped"]
 Wish = Literal["", "undo", "keep"]
 OVER: frozenset[State] = frozenset({"succeeded", "kept", "undone", "failed"})
 LEASE_MS = 30_000
+_GRACE = timedelta(seconds=10)
 
 _O, _S, _W = t.operation, t.operation_step, t.operation_workflow
 _STEPS = select(_S).where(_S.c.operation_pk == bindparam("operation")).order_by(_S.c.pk)
@@ -192,10 +194,15 @@ def listing(
 
 
 def waiting(tx: Tx) -> list[str]:
-    """The ids of operations that nobody works on and that want no person's word: to be claimed."""
+    """The ids of operations that nobody works on and that want no person's word: to be claimed. Who enters one has
+    some seconds to claim it."""
+    lately = utc_text(parse_time(tx.now) - _GRACE)
     rows = tx.connection.execute(
         select(_O.c.id, _O.c.owner, (_O.c.lease_until_ms > now_ms(tx)).label("held"))
-        .where(_O.c.state.in_(("pending", "running", "parked")))
+        .where(
+            _O.c.state.in_(("pending", "running", "parked")),
+            or_(_O.c.state != "pending", _O.c.created_at < lately, _O.c.created_at > tx.now),
+        )
         .order_by(_O.c.pk)
     )
     return [row.id for row in rows if not row.held or _has_died(row.owner)]
@@ -206,7 +213,7 @@ def claim(tx: Tx, operation: str, owner: str) -> Operation:
     found = find(tx, operation)
     if found.over:
         raise OperationOver(operation=operation, state=found.state, summary=found.summary)
-    free = or_(_O.c.lease_until_ms <= now_ms(tx), _O.c.owner.is_(None), _O.c.owner == owner)
+    free = or_(_O.c.lease_until_ms <= now_ms(tx), _O.c.owner.is_(None))
     if _has_died(found.owner):
         free = or_(free, _O.c.owner == found.owner)
     taken = tx.connection.execute(

@@ -19,13 +19,12 @@ Direction = Literal["forward", "undo"]
 class Means:
     """The surroundings of an operation. `engine` gives the embedded engine's address and token (or raises why not);
     `runs` opens the store of runs and calls, None where there is none; `facts` are the server's own addresses;
-    `owner` names this process in leases; `stopping` is set when it must end."""
+    `stopping` is set when this process must end."""
 
     store: Store
     engine: Callable[[], Upstream]
     runs: Callable[[], Engine | None] = lambda: None
     facts: Mapping[str, Any] = field(default_factory=dict)
-    owner: str = "local"
     stopping: threading.Event = field(default_factory=threading.Event)
 
     @property

@@ -51,6 +51,7 @@ def publish(
     reason: str = "",
     semver: str | None = None,
     force: bool = False,
+    operation: str | None = None,
 ) -> Moved:
     """Point `channel` (made when it is new) to a version, candidates included.
 
@@ -63,7 +64,7 @@ def publish(
     _check_failed(tx, who, workflow, version, force=force, reason=reason)
     _check_runs(tx, workflow, version)
     bump = numbering.number(tx, who, version, semver, force=force, reason=reason)
-    moved = _move(tx, who, workflow, pointer, version, expected=expected, kind="publish", reason=reason, why="named")
+    moved = _move(tx, who, workflow, pointer, version, "publish", expected, reason, "named", operation)
     return replace(moved, bump=bump)
 
 
@@ -77,19 +78,33 @@ def rollback(
     expected: int,
     reason: str = "",
     force: bool = False,
+    why: str = "",
+    operation: str | None = None,
 ) -> Moved:
-    """Point `channel` back: to the version `to`, or to the last good one.
+    """Point `channel` back: to the version `to`, or to the last good one. `why` is told instead of how it was chosen.
 
     Raises `NothingGood`, `NothingLive`, and what `publish` does."""
     pointer = channels.get(tx, workflow, channel)
     if pointer.version is None:
         raise NothingLive(channel=channel, workflow=workflow.slug)
     channels.expect(tx, workflow, pointer, expected)
-    version, why = choose(tx, workflow, pointer, to)
+    version, chosen = choose(tx, workflow, pointer, to)
     _check_failed(tx, who, workflow, version, force=force, reason=reason)
     if to is not None:
         _check_runs(tx, workflow, version)
-    return _move(tx, who, workflow, pointer, version, expected=expected, kind="rollback", reason=reason, why=why)
+    return _move(tx, who, workflow, pointer, version, "rollback", expected, reason, why or chosen, operation)
+
+
+def undo(
+    tx: Tx, who: Principal, workflow: Workflow, to: str, *, channel: str, expected: int, reason: str, operation: str
+) -> Moved:
+    """Point `channel` to the version that `operation` moved it from, whatever its state: a new move. Raises
+    `ChannelMoved` when it was moved since."""
+    pointer = channels.get(tx, workflow, channel)
+    channels.expect(tx, workflow, pointer, expected)
+    version = versions.find(tx, to, workflow)
+    why = f"undoing {operation}"
+    return _move(tx, who, workflow, pointer, version, "undo", expected, reason or why, why, operation)
 
 
 def choose(tx: Tx, workflow: Workflow, channel: Channel, to: str | None = None) -> tuple[Version, str]:
@@ -129,11 +144,11 @@ def _move(
     workflow: Workflow,
     channel: Channel,
     version: Version,
-    *,
-    expected: int,
     kind: Kind,
+    expected: int,
     reason: str,
     why: str,
+    operation: str | None,
 ) -> Moved:
     if channel.version_pk == version.pk:
         raise AlreadyActive(
@@ -141,7 +156,9 @@ def _move(
         )
     if version.archived_at is not None:
         retention.bring_back(tx, version)  # what a channel points to is never archived
-    generation = channels.move(tx, who, workflow, channel, version, expected=expected, kind=kind, reason=reason)
+    generation = channels.move(
+        tx, who, workflow, channel, version, expected=expected, kind=kind, reason=reason, operation=operation
+    )
     after = versions.by_pk(tx, version.pk)
     return Moved(workflow, channel.name, channel.version, after, generation, kind, why, tx.revision)
 
@@ -182,4 +199,5 @@ def public(moved: Moved) -> dict[str, Any]:
         "generation": moved.generation,
         "kind": moved.kind,
         "why": moved.why,
+        "semver": moved.bump.public() if moved.bump else None,
     }

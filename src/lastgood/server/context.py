@@ -7,15 +7,18 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy import Engine
 
 from lastgood.access import decisions, tokens
 from lastgood.db import audit
 from lastgood.db.audit import Principal
-from lastgood.db.store import Store
+from lastgood.db.store import Store, open_runs
 from lastgood.db.tx import Tx
 from lastgood.errors import GenerationRequired, InvalidRequest, Unauthenticated
 from lastgood.ids import random_id
+from lastgood.release.means import Means
 from lastgood.release.verification import Upstream
+from lastgood.server.operators import Operators
 
 _LONGEST_ACTOR = 63
 
@@ -33,6 +36,30 @@ class Context:
     trusted: bool = False
     local_token: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
+    operators: Operators = field(init=False)
+    _runs: Engine | None = None
+
+    def __post_init__(self) -> None:
+        self.operators = Operators(Means(self.store, self._engine_of, self.runs, self.facts))
+
+    def means(self) -> Means:
+        """What operations and checks work with here."""
+        return self.operators.means
+
+    def runs(self) -> Engine:
+        """The store of runs and calls, opened when first asked for."""
+        if self._runs is None:
+            self._runs = open_runs(self.store.settings)
+        return self._runs
+
+    def close(self) -> None:
+        """Park the operations that still run, and let go of the store of runs."""
+        self.operators.stop()
+        if self._runs is not None:
+            self._runs.dispose()
+
+    def _engine_of(self) -> Upstream:
+        return self.engine()
 
 
 def context_of(request: Request) -> Context:
@@ -64,7 +91,7 @@ def may(action: str) -> Callable[[Request, Credentials], Principal]:
 
 def resource_of(request: Request) -> str:
     """The path of the thing a request is about, such as ``workflow/prod-invoice``."""
-    for name in ("workflow", "version", "snapshot"):
+    for name in ("workflow", "version", "snapshot", "operation"):
         if name in request.path_params:
             return f"{name}/{request.path_params[name]}"
     return request.url.path

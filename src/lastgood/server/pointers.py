@@ -1,22 +1,22 @@
 """Routes for channels and moves: what is live, and changing it."""
 
-from time import perf_counter
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, Field
 
 from lastgood.access import decisions
-from lastgood.db import process
 from lastgood.db.audit import Principal
-from lastgood.db.tx import Tx
-from lastgood.errors import NothingGood
-from lastgood.history import channels, workflows
-from lastgood.release import moves
-from lastgood.release.moves import Moved
+from lastgood.errors import NothingGood, OperationOver, Unavailable
+from lastgood.history import channels, versions, workflows
+from lastgood.release import moves, operation, planning
+from lastgood.release.journal import Operation
+from lastgood.release.plan import Plan
+from lastgood.release.planning import Wanted
 from lastgood.server.context import Context, Expected, Served, may
 from lastgood.server.documents import Limit
-from lastgood.server.proofs import verified
+from lastgood.server.operations import Key
 from lastgood.targets import engine
 
 router = APIRouter(prefix="/v1")
@@ -40,7 +40,8 @@ class Rollback(BaseModel):
     to: str | None = None
     reason: str = Field("", max_length=2000)
     force: bool = Field(False, description="also to a failed version; needs a reason")
-    verify: bool = Field(True, description="run the smoke requests afterwards")
+    verify: bool = Field(True, description="run the verification checklist afterwards")
+    on_verification_failure: Literal["undo", "keep", "ask"] | None = None
 
 
 @router.get("/workflows/{workflow}/channels", summary="The channels of a workflow")
@@ -80,24 +81,12 @@ def publish(
     served: Served,
     who: Annotated[Principal, Depends(may("workflow:publish"))],
     expected: Expected,
+    key: Key = None,
 ) -> dict[str, Any]:
-    def work(tx: Tx) -> Moved:
-        return moves.publish(
-            tx,
-            who,
-            workflows.find(tx, workflow),
-            body.version,
-            channel=channel,
-            expected=expected,
-            reason=body.reason,
-            semver=body.semver,
-            force=body.force,
-        )
-
     _may_force(served, who, workflow, body.force)
     engine.warm()  # the check of the target must not import for a second while it holds the store
-    began = perf_counter()
-    return _finish(served, who, served.store.write(work), began, verify=body.verify, condemn=True)
+    draft = Plan("publish", (), reason=body.reason, force=body.force, semver=body.semver, verify=body.verify)
+    return _do(served, who, Wanted(workflow, channel, body.version, expected), draft, key)
 
 
 @router.post("/workflows/{workflow}/channels/{channel}/rollback", summary="Point a channel back to a good version")
@@ -108,26 +97,23 @@ def rollback(
     served: Served,
     who: Annotated[Principal, Depends(may("workflow:rollback"))],
     expected: Expected,
+    key: Key = None,
 ) -> dict[str, Any]:
-    def work(tx: Tx) -> Moved:
-        return moves.rollback(
-            tx,
-            who,
-            workflows.find(tx, workflow),
-            to=body.to,
-            channel=channel,
-            expected=expected,
-            reason=body.reason,
-            force=body.force,
-        )
-
     _may_force(served, who, workflow, body.force)
-    if body.to is not None:
-        engine.warm()
-    began = perf_counter()
-    moved = served.store.write(work, emergency=True)
-    # Smoke requests of a rollback prove, and never condemn: the cause may lie outside the version.
-    return _finish(served, who, moved, began, verify=body.verify, condemn=False)
+    engine.warm()
+    rules = served.store.settings.rollback
+    draft = Plan(
+        "rollback",
+        (),
+        reason=body.reason,
+        force=body.force,
+        verify=body.verify,
+        pre_rollback_hook=rules.pre_hook,
+        post_rollback_hook=rules.post_hook,
+        on_verification_failure=body.on_verification_failure or rules.on_verification_failure,
+        responsible=rules.responsible,
+    )
+    return _do(served, who, Wanted(workflow, channel, body.to, expected), draft, key)
 
 
 @router.get("/workflows/{workflow}/moves", summary="Every move of every channel, newest first")
@@ -150,22 +136,61 @@ def _may_force(served: Context, who: Principal, workflow: str, force: bool) -> N
         decisions.require(served.store, who, "rollback:force", f"workflow/{workflow}")
 
 
-def _finish(
-    served: Context, who: Principal, moved: Moved, began: float, *, verify: bool, condemn: bool
-) -> dict[str, Any]:
-    """Wait until no worker serves the old version, then verify: the answer of a move."""
-    confirmation = process.confirm(served.store, moved.revision)
-    took = (perf_counter() - began) * 1000
-    report = verified(served, who, moved.to, condemn=condemn) if verify else None
-    bump = moved.bump
-    version = moved.to.public() if report is None else {**moved.to.public(), "proven": report["state"]}
+def _do(served: Context, who: Principal, wanted: Wanted, draft: Plan, key: str | None) -> dict[str, Any]:
+    """Plan one move, do it in this thread, and give its answer. Raises what refused it; then nothing was moved."""
+    means = served.means()
+    plan = planning.make(means, draft.kind, [wanted], draft)
+    begun = planning.accept(means, who, plan, key=key)
+    outcome = operation.run(means, begun.id) if not begun.over else operation.Outcome(begun)
+    if outcome.error is not None and outcome.operation.state == "failed":
+        raise outcome.error
+    return _answer(served, outcome.operation)
+
+
+def _answer(served: Context, done: Operation) -> dict[str, Any]:
+    """What an operation on one channel did: its move, who has not confirmed it, and its verification."""
+    detail = {name: step.detail for name, step in done.steps.items()}
+    if "moves" not in detail.get("move", {}):
+        if done.over:  # the same Idempotency-Key came before, and nothing was moved then
+            raise OperationOver(operation=done.id, state=done.state, summary=done.summary)
+        raise Unavailable(detail=f"{done.id} was parked, because the server ends; it goes on at the next start.")
+    move = detail["move"]["moves"][0]
+    told = detail.get("listeners", {})
+    with served.store.read() as tx:
+        version = versions.find(tx, move["to"])
     return {
-        "move": moves.public(moved),
-        "version": version,
-        "unconfirmed": list(confirmation.unconfirmed),
-        "took_ms": round(took, 2),
-        "verification": report,
-        "semver": None
-        if bump is None
-        else {"version": bump.version, "kind": bump.kind, "because": list(bump.because)},
+        "operation": done.id,
+        "state": done.state,
+        "summary": done.summary,
+        "move": {name: value for name, value in move.items() if name != "semver"},
+        "version": version.public(),
+        "unconfirmed": told.get("unconfirmed", []),
+        "took_ms": round((done.steps["move"].elapsed_ms or 0) + told.get("waited_ms", 0), 2),
+        "verification": _verification(detail, version.state),
+        "semver": move["semver"],
+    }
+
+
+def _verification(detail: Mapping[str, Mapping[str, Any]], state: str) -> dict[str, Any] | None:
+    """The checklist of both steps that look; None when none was wanted. ``checks`` are the smoke requests."""
+    looked = [detail.get(name, {}) for name in ("data-checks", "verification")]
+    items = [item for one in looked for item in one.get("items", [])]
+    verdicts = [one["verdict"] for one in looked if "verdict" in one]
+    if not verdicts:
+        return None
+    passed = {"pass": True, "fail": False}
+    return {
+        "verdict": next((one for one in ("failed", "inconclusive", "passed") if one in verdicts), "none"),
+        "checks": [
+            {
+                "smoke": item["subject"],
+                "passed": passed.get(item["verdict"]),
+                "detail": item["found"],
+                "elapsed_ms": item["elapsed_ms"],
+            }
+            for item in items
+            if item["check"] == "smoke" and item["verdict"] != "skipped"
+        ],
+        "items": items,
+        "state": state,
     }

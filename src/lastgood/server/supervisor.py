@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import IO
 
 import uvicorn
+from fastapi import FastAPI
 
 from lastgood.access import tokens
 from lastgood.db import process
@@ -25,6 +27,7 @@ from lastgood.history import blobs
 from lastgood.release.verification import Upstream
 from lastgood.server.app import make_app
 from lastgood.server.children import Child, Children, listen, url_of
+from lastgood.server.context import Context
 from lastgood.settings import Settings
 from lastgood.targets import engine
 
@@ -82,13 +85,16 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
                 facts=facts,
             )
             config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=10)
-            server = _Announcing(config, lambda: announce(running))
+            context: Context = app.state.context
+            threading.Thread(target=context.operators.take_over, daemon=True).start()
+            server = _Announcing(config, lambda: announce(running), context.operators.means.stopping)
             lock.write(json.dumps({**facts, "token": local_token}))
             try:
                 server.run(sockets=[api])
             finally:
                 lock.clear()
                 over.set()
+                context.close()
                 tidying.join()
                 store.close()
 
@@ -106,11 +112,17 @@ def _tidy(store: Store, over: threading.Event) -> None:
 
 
 class _Announcing(uvicorn.Server):
-    """A uvicorn server that says when it answers."""
+    """A uvicorn server that says when it answers, and at once when it must end: then operations park."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], stopping: threading.Event) -> None:
         super().__init__(config)
         self._ready = ready
+        self._stopping = stopping
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal came."""
+        self._stopping.set()
+        super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -192,12 +204,15 @@ class OwnEngine:
             self._child = None
 
 
-def local_app(settings: Settings) -> tuple[Store, OwnEngine, object]:
-    """The API in this process, for a command line with no server: the open store, its engine, and the ASGI app."""
+@contextmanager
+def local_app(settings: Settings) -> Iterator[FastAPI]:
+    """The API in this process, for a command line with no server. What still runs at the end is parked."""
     store = open_store(settings)
     own = OwnEngine(settings)
-    return (
-        store,
-        own,
-        make_app(store, engine=own, trusted=True, facts={"home": str(settings.home), "pid": os.getpid()}),
-    )
+    app = make_app(store, engine=own, trusted=True, facts={"home": str(settings.home), "pid": os.getpid()})
+    try:
+        yield app
+    finally:
+        app.state.context.close()
+        own.close()
+        store.close()

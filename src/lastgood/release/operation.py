@@ -1,0 +1,120 @@
+"""Running an operation: step after step, each journalled, until it is over, parked, or waits for a person."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+
+from lastgood.db.tx import Tx
+from lastgood.errors import LastgoodError, OperationTaken, StoreFull, StoreUnreachable
+from lastgood.release import flow, journal
+from lastgood.release.journal import Operation
+from lastgood.release.means import Means
+from lastgood.release.steps import ACTIONS, EFFECTS, Doing, Result
+
+_RENEW_SECONDS = journal.LEASE_MS / 3000
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An operation after it ran as far as it could, and the error that ended it where one did (its sentence is in the
+    journal too)."""
+
+    operation: Operation
+    error: LastgoodError | None = None
+
+
+def run(means: Means, operation: str) -> Outcome:
+    """Run the operation from where its journal says, in this thread.
+
+    It ends when the operation is over or waits for a person, or parks it when `means.stopping` is set. Raises
+    `OperationTaken`, `OperationOver`, `UnknownOperation`, and what the store raises: then the lease ends by itself
+    and another process goes on."""
+    owner = journal.owner_name()  # of this run, not of this process: two of its threads are two owners
+    claimed = means.store.write(lambda tx: journal.claim(tx, operation, owner), emergency=True)
+    error: LastgoodError | None = None
+    with _holding(means, claimed):
+        while True:
+            name = flow.next_step(claimed.steps, claimed.plan.on_verification_failure, claimed.wish)
+            if name is None or name == "ask" or means.stopping.is_set():
+                return Outcome(_rest(means, claimed, name), error)
+            error = _step(means, claimed, name) or error
+            with means.store.read() as tx:
+                claimed = journal.find(tx, operation)
+
+
+def _rest(means: Means, operation: Operation, name: str | None) -> Operation:
+    """Let go of an operation that goes no further now."""
+    if operation.over:
+        return operation
+
+    def work(tx: Tx) -> Operation:
+        if name is None:  # its last step is over, and a crash came before its end was written
+            journal.settle(tx, operation, flow.ended(operation.steps))
+        else:
+            journal.settle(tx, operation, "asking" if name == "ask" else "parked")
+        return journal.find(tx, operation.id)
+
+    return means.store.write(work, emergency=True)
+
+
+def _step(means: Means, operation: Operation, name: str) -> LastgoodError | None:
+    """Run one step and journal how it ended; the error is given that made it fail."""
+    doing = Doing(means, operation, name)
+    began = perf_counter()
+    if name in flow.OUTSIDE:
+        means.store.write(lambda tx: journal.begin(tx, operation, name), emergency=True)
+    try:
+        if effect := EFFECTS.get(name):
+
+            def work(tx: Tx) -> None:
+                result = effect(doing, tx)
+                _record(tx, doing, result, began)
+
+            means.store.write(work, emergency=True)
+            return None
+        result = ACTIONS[name](doing)
+    except (OperationTaken, StoreFull, StoreUnreachable):
+        raise
+    except LastgoodError as error:
+        return _failed(doing, error, began)
+    except Exception as unexpected:
+        return _failed(doing, LastgoodError(detail=f"{name} ended with {type(unexpected).__name__}."), began)
+    means.store.write(lambda tx: _record(tx, doing, result, began), emergency=True)
+    return None
+
+
+def _failed(doing: Doing, error: LastgoodError, began: float) -> LastgoodError:
+    result = Result("failed", {"problem": error.problem()})
+    doing.means.store.write(lambda tx: _record(tx, doing, result, began), emergency=True)
+    return error
+
+
+def _record(tx: Tx, doing: Doing, result: Result, began: float) -> None:
+    elapsed = (perf_counter() - began) * 1000
+    journal.finish(tx, doing.operation, doing.name, result.state, result.detail, elapsed)
+    if doing.name in flow.LAST:
+        steps = {**doing.operation.steps, doing.name: result}
+        journal.settle(tx, doing.operation, flow.ended(steps), summary=result.summary, report=result.report)
+
+
+@contextmanager
+def _holding(means: Means, operation: Operation) -> Iterator[None]:
+    """Renew the lease while a long step runs. Losing it shows itself at the next write of the journal."""
+    over = threading.Event()
+
+    def renew() -> None:
+        while not over.wait(_RENEW_SECONDS):
+            try:
+                means.store.write(lambda tx: journal.hold(tx, operation))
+            except LastgoodError:
+                continue
+
+    thread = threading.Thread(target=renew, name=f"lease of {operation.id}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

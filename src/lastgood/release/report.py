@@ -1,0 +1,235 @@
+"""What an operation did, as a person just woken up reads it: the outcome first, then what to do, then the rest."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lastgood.release import flow
+from lastgood.release.journal import Operation, Step
+
+_DONE = {"rollback": "Rolled back", "publish": "Published", "rehearsal": "Rehearsed"}
+_NOUN = {"rollback": "rollback", "publish": "publish", "rehearsal": "rehearsal"}
+_MARKS = {"done": "done", "failed": "FAILED", "skipped": "–", "begun": "not finished"}
+_MOST_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One sentence for lists, and the whole report as Markdown."""
+
+    summary: str
+    markdown: str
+
+
+def of(operation: Operation) -> Said:
+    """The report of an operation whose other steps are over. Pure."""
+    outcome = flow.ended(operation.steps)
+    summary = _summary(operation, outcome)
+    lines = [f"# {_headline(operation, outcome)}", "", summary, "", *_next(operation, outcome)]
+    lines += ["", f"Operation `{operation.id}`, by {operation.actor}, begun {_time(operation.created_at)}."]
+    if operation.reason:
+        lines.append(f"Reason given: {_flat(operation.reason)}")
+    for one in operation.plan.moves:
+        lines.append(f"Why {one.to_version}: {_flat(one.why) or 'named'}.")
+    for section in (_failures, _steps, _told, _findings, _services, _kept_as_is):
+        part = list(section(operation))
+        if part:
+            lines += ["", *part]
+    return Said(summary, "\n".join(lines) + "\n")
+
+
+def _headline(operation: Operation, outcome: str) -> str:
+    names = sorted({one.workflow for one in operation.plan.moves})
+    what = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return {
+        "succeeded": f"{_DONE[operation.kind]}: {what}",
+        "kept": f"NOT WELL: the {_NOUN[operation.kind]} of {what} failed its verification and was kept",
+        "undone": f"UNDONE: the {_NOUN[operation.kind]} of {what} was taken back",
+        "failed": f"NOTHING MOVED: the {_NOUN[operation.kind]} of {what} was stopped",
+    }[outcome]
+
+
+def _summary(operation: Operation, outcome: str) -> str:
+    moved = _moved(operation, "undo" if outcome == "undone" else "move")
+    now = "; ".join(
+        f"{m['channel']} of {m['workflow']} serves {m['to']} (was {m['from'] or 'nothing'})" for m in moved
+    )
+    if outcome == "failed":
+        return f"Nothing was moved: {_reason(operation, flow.BEFORE)}"
+    if outcome == "succeeded":
+        return f"{now}. {_proof(operation, 'verification')}"
+    if outcome == "undone":
+        back = "; ".join(f"{m['channel']} of {m['workflow']} is back on {m['to']}" for m in moved)
+        why = _reason(operation, flow.AFTER) if _any_failed(operation, flow.AFTER) else "a person asked for it."
+        return f"{back}, because {why}"
+    if "undo" in operation.steps:
+        return f"{now}, and could not be taken back: {_reason(operation, ('undo',))}"
+    return f"{now}, but {_reason(operation, flow.AFTER)}"
+
+
+def _next(operation: Operation, outcome: str) -> Iterator[str]:
+    """What the reader may do now, as commands."""
+    if outcome == "kept" and "undo" not in operation.steps:
+        yield f"- To go back to where it was: `lastgood operation {operation.id} --undo`"
+    if outcome in ("kept", "undone"):
+        for one in operation.plan.moves[:5]:
+            channel = "" if one.channel == "live" else f" --channel {one.channel}"
+            yield f"- To choose another version: `lastgood rollback {one.workflow} --to VERSION{channel}`"
+    if outcome == "failed":
+        yield "- Mend what is said above and begin again; nothing needs to be taken back."
+    if outcome == "succeeded" and operation.kind == "rollback":
+        for one in operation.plan.moves[:5]:
+            shown = f"lastgood diff {one.workflow} {one.to_version} {one.from_version}"
+            yield f"- What {one.from_version} had changed: `{shown}`"
+
+
+def _failures(operation: Operation) -> Iterator[str]:
+    failed = [item for item in _items(operation) if item["verdict"] == "fail"]
+    unknown = [item for item in _items(operation) if item["verdict"] == "unknown"]
+    if failed or unknown:
+        yield "## What is not well"
+        yield ""
+    for item in failed:
+        yield f"- **{_name(item)}**: got {_flat(item['found'])}, want {_flat(item['expected'])}"
+    for item in unknown:
+        yield f"- {_name(item)}: not known ({_flat(item['found'])})"
+
+
+def _steps(operation: Operation) -> Iterator[str]:
+    yield "| step | outcome | took | |"
+    yield "|---|---|---|---|"
+    for step in operation.steps.values():
+        took = "" if step.elapsed_ms is None or step.state == "skipped" else f"{step.elapsed_ms:,.1f} ms"
+        again = f"attempt {step.attempts}; " if step.attempts > 1 else ""
+        yield f"| {step.name} | {_MARKS[step.state]} | {took} | {again}{_cell(_detail(step))} |"
+
+
+def _detail(step: Step) -> str:
+    """What is worth saying of a step on one line."""
+    if problem := step.detail.get("problem"):
+        return str(problem.get("detail", ""))
+    if step.state == "skipped":
+        return str(step.detail.get("reason", ""))
+    if "items" in step.detail:
+        return _counted(step.detail["items"])
+    if step.detail.get("unconfirmed"):
+        return "not confirmed by " + ", ".join(step.detail["unconfirmed"])
+    if "hook" in step.detail and step.state == "failed":
+        return f"{step.detail['hook']} ended with {step.detail.get('code')}: {step.detail.get('output', '')[-200:]}"
+    return ""
+
+
+def _told(operation: Operation) -> Iterator[str]:
+    told = [one for name in ("listeners", "undo-listeners") for one in _of(operation, name).get("told", [])]
+    if not told:
+        return
+    yield "| listener | answer | took | |"
+    yield "|---|---|---|---|"
+    for one in told:
+        yield f"| {one['name']} | {one['outcome']} | {one['elapsed_ms']:,.1f} ms | {_cell(one['detail'])} |"
+
+
+def _findings(operation: Operation) -> Iterator[str]:
+    findings = [one for one in operation.plan.findings if one.verdict != "pass"]
+    if findings:
+        yield "## Known before"
+        yield ""
+    for one in findings[:_MOST_SHOWN]:
+        yield f"- {one.verdict}: {_flat(one.sentence)}"
+    if len(findings) > _MOST_SHOWN:
+        yield f"- and {len(findings) - _MOST_SHOWN} more"
+
+
+def _services(operation: Operation) -> Iterator[str]:
+    if operation.plan.services:
+        yield "| module | affected service | risk | reason | responsible |"
+        yield "|---|---|---|---|---|"
+    for one in operation.plan.services:
+        cells = (one.module, one.name, one.risk, one.reason, one.responsible)
+        yield f"| {' | '.join(map(_cell, cells))} |"
+
+
+def _kept_as_is(operation: Operation) -> Iterator[str]:
+    if operation.kind == "publish":
+        return
+    yield "## Not rolled back"
+    yield ""
+    for one in operation.plan.not_rolled_back:
+        yield f"- {_flat(one)}"
+
+
+def _reason(operation: Operation, names: tuple[str, ...]) -> str:
+    """Why the first failed step of `names` failed, as the end of a sentence."""
+    for name in names:
+        step = operation.steps.get(name)
+        if step is None or step.state != "failed":
+            continue
+        if problem := step.detail.get("problem"):
+            return str(problem.get("detail") or name)
+        bad = [item for item in step.detail.get("items", []) if item["verdict"] == "fail"]
+        if bad:
+            more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+            return f"{_name(bad[0])}: got {_flat(bad[0]['found'])}, want {_flat(bad[0]['expected'])}{more}."
+        deaf = [one["name"] for one in step.detail.get("told", []) if one["outcome"] in ("failed", "timed out")]
+        if deaf:
+            return f"the listener {deaf[0]} did not acknowledge."
+        return f"the step {name} failed: {_detail(step)}."
+    return "no reason was kept."
+
+
+def _proof(operation: Operation, name: str) -> str:
+    step = operation.steps.get(name)
+    if step is None or step.state == "skipped":
+        return "Not verified."
+    items = _items(operation)
+    smoke = any(item["check"] == "smoke" and item["verdict"] == "pass" for item in items)
+    said = f"Verified: {_counted(items)}."
+    return said if smoke else f"{said} No smoke request ran, so nothing new is proven about the version."
+
+
+def _counted(items: list[dict[str, Any]]) -> str:
+    """``12 checks passed, 1 failed``."""
+    count = {
+        verdict: sum(1 for item in items if item["verdict"] == verdict) for verdict in ("pass", "fail", "unknown")
+    }
+    said = [f"{count['pass']} of {sum(count.values())} checks passed"]
+    if count["unknown"]:
+        said.append(f"{count['unknown']} not known")
+    return ", ".join(said)
+
+
+def _items(operation: Operation) -> list[dict[str, Any]]:
+    """The checklist that counts: after an undo, the one of the undo."""
+    names = ("undo-verification",) if "undo-verification" in operation.steps else ("data-checks", "verification")
+    return [item for name in names for item in _of(operation, name).get("items", [])]
+
+
+def _moved(operation: Operation, name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = _of(operation, name).get("moves", [])
+    return found
+
+
+def _of(operation: Operation, name: str) -> Mapping[str, Any]:
+    step = operation.steps.get(name)
+    return step.detail if step else {}
+
+
+def _any_failed(operation: Operation, names: tuple[str, ...]) -> bool:
+    return any(name in operation.steps and operation.steps[name].state == "failed" for name in names)
+
+
+def _name(item: Mapping[str, Any]) -> str:
+    subject = f" {item['subject']}" if item["subject"] else ""
+    return f"{item['check']}{subject}"
+
+
+def _time(at: str) -> str:
+    return f"{at[:19].replace('T', ' ')} UTC"
+
+
+def _flat(text: Any) -> str:
+    return " ".join(str(text).split())
+
+
+def _cell(text: Any) -> str:
+    return _flat(text).replace("|", "\\|")

@@ -1,0 +1,325 @@
+"""What each step of an operation does. A step that only changes the store is an effect: a function that takes the
+open transaction in which its record is committed too. The others act outside, and must bear being run again."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+
+from lastgood.db import audit, process
+from lastgood.db.tx import Tx, parse_time, utc_now
+from lastgood.errors import PlanVoid
+from lastgood.history import versions, workflows
+from lastgood.release import declared, hooks, listeners, moves, preflight, report
+from lastgood.release.checks import checklist
+from lastgood.release.checks.case import Case, Checked
+from lastgood.release.journal import Operation, StepState
+from lastgood.release.means import Direction, Means, Notice, Told
+from lastgood.release.plan import PlannedMove, news
+
+_FRESH = timedelta(seconds=60)
+_DATA: Final = ("data", "positions")
+
+
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """The step `name` of an operation, being done."""
+
+    means: Means
+    operation: Operation
+    name: str
+
+    def detail(self, step: str) -> Mapping[str, Any]:
+        """What an earlier step found or did; empty where it did not run."""
+        found = self.operation.steps.get(step)
+        return found.detail if found else {}
+
+    @property
+    def undoing(self) -> bool:
+        """Whether this is a step back to where the operation began."""
+        return self.name.startswith("undo")
+
+    @property
+    def done(self) -> list[dict[str, Any]]:
+        """The moves that this step comes after."""
+        made: list[dict[str, Any]] = self.detail("undo" if self.undoing else "move").get("moves", [])
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a step ended; `summary` and `report` are what the last step says of the whole operation."""
+
+    state: StepState
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    summary: str = ""
+    report: str = ""
+
+
+def look_again(doing: Doing) -> Result:
+    """Preflight. What was found when the plan was accepted counts while it is fresh; after a pause all is looked at
+    again, and what is new and refuses makes the plan void."""
+    plan = doing.operation.plan
+    if plan.kind == "publish":
+        return Result("skipped", {"reason": "a publish is checked by the move itself"})
+    findings = plan.findings
+    if parse_time(utc_now()) - parse_time(doing.operation.created_at) > _FRESH:
+        findings = tuple(
+            finding for move in plan.moves for finding in preflight.examine(doing.means, move, force=plan.force)
+        )
+        new = [one.sentence for one in news(plan.findings, findings) if one.verdict == "refuse"]
+        if new and not plan.force:
+            raise PlanVoid(reasons="; ".join(new))
+    return Result("done", {"findings": [asdict(one) for one in findings]})
+
+
+def pre_hook(doing: Doing) -> Result:
+    """The plan's hook before anything moves; its failure ends the operation there."""
+    return _hook(doing, doing.operation.plan.pre_rollback_hook)
+
+
+def post_hook(doing: Doing) -> Result:
+    """The plan's hook after verification; its failure is reported, and changes nothing."""
+    return _hook(doing, doing.operation.plan.post_rollback_hook)
+
+
+def _hook(doing: Doing, name: str) -> Result:
+    if not name:
+        return Result("skipped", {"reason": "the plan names none"})
+    notice = _notices(doing, "forward")[0]
+    hook = declared.hook(doing.means.settings, name, local=doing.operation.actor_kind == "local")
+    ran = hooks.run(hook, notice, doing.name)
+    return Result("done" if ran.good else "failed", {"hook": name, **ran.as_data()})
+
+
+def backup(doing: Doing) -> Result:
+    """The present state: which version stands where, that both it and the one to go to can be read, and the numbers
+    that verification will compare with."""
+    before, baseline = [], {}
+    for planned in doing.operation.plan.moves:
+        with doing.means.store.read() as tx:
+            workflow = workflows.find(tx, planned.workflow_id)
+            for id in (planned.from_version, planned.to_version):
+                if id is not None:
+                    versions.document_of(tx, versions.find(tx, id, workflow))
+        before.append({"workflow": planned.workflow, "channel": planned.channel, "version": planned.from_version})
+        if planned.from_version is not None and doing.operation.plan.verify:
+            case = _case(doing, planned, planned.from_version, planned.expected_generation)
+            baseline[_place(planned)] = checklist.record(case)
+    return Result("done", {"before": before, "baseline": baseline})
+
+
+def move(doing: Doing, tx: Tx) -> Result:
+    """All moves of the plan, in one transaction: all or none."""
+    operation, plan = doing.operation, doing.operation.plan
+    made = []
+    for planned in plan.moves:
+        workflow = workflows.find(tx, planned.workflow_id)
+        common: dict[str, Any] = {
+            "channel": planned.channel,
+            "expected": planned.expected_generation,
+            "reason": plan.reason,
+            "force": plan.force,
+            "operation": operation.id,
+        }
+        if plan.kind == "publish":
+            moved = moves.publish(tx, operation.who, workflow, planned.to_version, semver=plan.semver, **common)
+        else:
+            moved = moves.rollback(tx, operation.who, workflow, to=planned.to_version, why=planned.why, **common)
+        made.append(moves.public(moved))
+    return Result("done", {"moves": made, "revision": tx.revision})
+
+
+def undo(doing: Doing, tx: Tx) -> Result:
+    """Each channel back to where it was, in one transaction, as new moves."""
+    operation = doing.operation
+    made = []
+    for one in reversed(doing.detail("move")["moves"]):
+        if one["from"] is None:
+            reason = f"{one['channel']} of {one['workflow']} pointed to nothing before, and cannot again"
+            return Result("failed", {"problem": {"detail": reason}})
+        workflow = workflows.find(tx, one["workflow_id"])
+        moved = moves.undo(
+            tx,
+            operation.who,
+            workflow,
+            one["from"],
+            channel=one["channel"],
+            expected=one["generation"],
+            reason=f"undoing {operation.id}",
+            operation=operation.id,
+        )
+        made.append(moves.public(moved))
+    return Result("done", {"moves": made, "revision": tx.revision})
+
+
+def tell(doing: Doing) -> Result:
+    """Everyone who must learn of the moves: gateway workers first, because requests wait for nobody."""
+    if not doing.done:
+        return Result("skipped", {"reason": "nothing was moved"})
+    revision = doing.detail("undo" if doing.undoing else "move")["revision"]
+    confirmation = process.confirm(doing.means.store, revision)
+    told: list[Told] = []
+    for notice in _notices(doing, "undo" if doing.undoing else "forward"):
+        chosen = listeners.for_move(doing.means.settings, notice, doing.operation.plan.listeners)
+        told += listeners.tell_all(chosen, notice)
+    state: StepState = "done" if all(one.good for one in told) else "failed"
+    return Result(
+        state,
+        {
+            "unconfirmed": list(confirmation.unconfirmed),
+            "waited_ms": confirmation.waited_ms,
+            "told": [asdict(one) for one in told],
+        },
+    )
+
+
+def data_checks(doing: Doing) -> Result:
+    """The numbers that must not have changed."""
+    wanted = tuple(
+        name for name in _DATA if not doing.operation.plan.verification or name in doing.operation.plan.verification
+    )
+    if not wanted or not doing.operation.plan.data_consistency_check:
+        return Result("skipped", {"reason": "the plan wants no check of data"})
+    return _verified(doing, lambda case: checklist.run(case, only=wanted))
+
+
+def verification(doing: Doing) -> Result:
+    """The checklist, without what `data_checks` looks at; after an undo all of it."""
+    wanted = doing.operation.plan.verification
+    rest = tuple(name for name in wanted or checklist.names() if doing.undoing or name not in _DATA)
+    if not rest:
+        return Result("skipped", {"reason": "the plan wants no other check"})
+    return _verified(doing, lambda case: checklist.run(case, only=rest))
+
+
+def _verified(doing: Doing, look: Callable[[Case], Iterable[Checked]]) -> Result:
+    if not doing.operation.plan.verify:
+        return Result("skipped", {"reason": "the plan asks for no verification"})
+    if not doing.done:
+        return Result("skipped", {"reason": "nothing was moved"})
+    items: list[dict[str, Any]] = []
+    checked: list[Checked] = []
+    for planned, made in zip(_in_order(doing), doing.done, strict=True):
+        case = _case(doing, planned, made["to"], made["generation"])
+        found = list(look(case))
+        checked += found
+        items += [{"workflow": planned.workflow, "channel": planned.channel, **one.as_data()} for one in found]
+    verdict = checklist.verdict(checked)
+    return Result("failed" if verdict == "failed" else "done", {"verdict": verdict, "items": items})
+
+
+def notify(doing: Doing) -> Result:
+    """The event for subscribers, and the alert webhook where one is set."""
+    operation = doing.operation
+    event = {"operation": operation.id, "kind": operation.kind, "moves": list(doing.done), "reason": operation.reason}
+
+    def emit(tx: Tx) -> None:
+        subject = operation.plan.moves[0].workflow_id
+        audit.emit(tx, "operation.undone" if doing.undoing else "operation.done", subject, event)
+
+    doing.means.store.write(emit, emergency=True)
+    url = doing.means.settings.alert_webhook
+    if not url or not doing.done:
+        return Result("done", {"alert": None})
+    direction: Direction = "undo" if doing.undoing else "forward"
+    told = [listeners.alert(url, notice) for notice in _notices(doing, direction)]
+    return Result("done", {"alert": [asdict(one) for one in told]})
+
+
+def tell_all(doing: Doing, tx: Tx) -> Result:
+    """The report, kept with the operation."""
+    said = report.of(doing.operation)
+    return Result("done", {}, said.summary, said.markdown)
+
+
+def _place(planned: PlannedMove) -> str:
+    return f"{planned.workflow_id}/{planned.channel}"
+
+
+def _in_order(doing: Doing) -> list[PlannedMove]:
+    planned = list(doing.operation.plan.moves)
+    return planned[::-1] if doing.undoing else planned
+
+
+def _case(doing: Doing, planned: PlannedMove, version: str, generation: int) -> Case:
+    plan, settings = doing.operation.plan, doing.means.settings
+    with doing.means.store.read() as tx:
+        workflow = workflows.find(tx, planned.workflow_id)
+        found = versions.find(tx, version, workflow)
+    return Case(
+        means=doing.means,
+        who=doing.operation.who,
+        workflow=workflow,
+        channel=planned.channel,
+        version=found,
+        generation=generation,
+        baseline=doing.detail("backup").get("baseline", {}).get(_place(planned), {}),
+        told=tuple(doing.detail("undo-listeners" if doing.undoing else "listeners").get("told", ())),
+        data_checks=plan.data_checks,
+        positions=plan.consumer_positions,
+        proven_lately=plan.kind != "publish" and proven_lately(planned, settings.rollback.window_minutes),
+        condemn=plan.kind == "publish" and not doing.undoing,
+    )
+
+
+def proven_lately(planned: PlannedMove, window_minutes: int) -> bool:
+    """Whether the evidence for the version is younger than the rollback window."""
+    at = planned.evidence.get("verified_at")
+    if not at or window_minutes == 0:
+        return False
+    return parse_time(utc_now()) - parse_time(str(at)) <= timedelta(minutes=window_minutes)
+
+
+def _notices(doing: Doing, direction: Direction) -> list[Notice]:
+    """What is told of each channel: of the moves made, or before them of those planned."""
+    operation = doing.operation
+    made = doing.done or [
+        {
+            "workflow_id": one.workflow_id,
+            "workflow": one.workflow,
+            "channel": one.channel,
+            "from": one.from_version,
+            "to": one.to_version,
+            "generation": one.expected_generation,
+        }
+        for one in operation.plan.moves
+    ]
+    return [
+        Notice(
+            operation=operation.id,
+            key=f"{operation.id}/{doing.name}/{one['workflow_id']}/{one['channel']}",
+            kind=operation.kind,
+            direction=direction,
+            workflow_id=one["workflow_id"],
+            workflow=one["workflow"],
+            channel=one["channel"],
+            from_version=one["from"],
+            to_version=one["to"],
+            generation=one["generation"],
+            actor=operation.actor,
+            reason=operation.reason,
+        )
+        for one in made
+    ]
+
+
+EFFECTS: Final[Mapping[str, Callable[[Doing, Tx], Result]]] = {
+    "move": move,
+    "undo": undo,
+    "report": tell_all,
+    "undo-report": tell_all,
+}
+ACTIONS: Final[Mapping[str, Callable[[Doing], Result]]] = {
+    "preflight": look_again,
+    "pre-hook": pre_hook,
+    "backup": backup,
+    "listeners": tell,
+    "data-checks": data_checks,
+    "verification": verification,
+    "post-hook": post_hook,
+    "notify": notify,
+    "undo-listeners": tell,
+    "undo-verification": verification,
+    "undo-notify": notify,
+}

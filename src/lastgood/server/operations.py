@@ -1,0 +1,199 @@
+"""Routes for plans and operations: what would happen, doing it, watching it, taking it back."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Header, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from lastgood.access import decisions
+from lastgood.db.audit import Principal
+from lastgood.errors import InvalidPlan, InvalidRequest
+from lastgood.history import channels, workflows
+from lastgood.release import declared, impact, journal, planfile, planning
+from lastgood.release.journal import Operation
+from lastgood.release.plan import Plan
+from lastgood.release.planning import Wanted
+from lastgood.server.context import Context, Served, may
+from lastgood.server.documents import Limit
+from lastgood.targets import engine
+
+router = APIRouter(prefix="/v1")
+
+_ACTIONS = {"rollback": "workflow:rollback", "publish": "workflow:publish", "rehearsal": "workflow:rollback"}
+Wait = Annotated[float, Query(ge=0, le=600, description="seconds to wait for the end, at most")]
+Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=128)]
+
+
+class Part(BaseModel):
+    """One channel to move: to the last good version when `to` is left out."""
+
+    model_config = ConfigDict(extra="forbid")
+    workflow: str
+    channel: str = channels.LIVE
+    to: str | None = None
+
+
+class NewPlan(BaseModel):
+    """What to plan: channels to move, or a plan file's text, and choices. A hook is one that the server's
+    `lastgood.toml` names."""
+
+    model_config = ConfigDict(extra="forbid")
+    moves: list[Part] = Field([], max_length=planning.MOST_MOVES)
+    file: str | None = Field(None, max_length=2**20, description="the text of a plan file")
+    reason: str | None = Field(None, max_length=2000)
+    force: bool | None = None
+    verify: bool | None = None
+    on_verification_failure: Literal["undo", "keep", "ask"] | None = None
+
+
+class Accepted(BaseModel):
+    """A plan as it was shown, and the confirmation that came with it."""
+
+    model_config = ConfigDict(extra="forbid")
+    plan: dict[str, Any]
+    confirmation: str
+
+
+@router.post("/plans", summary="What a rollback would do; changes nothing")
+def make_plan(
+    body: NewPlan, served: Served, who: Annotated[Principal, Depends(may("workflow:read"))]
+) -> dict[str, Any]:
+    engine.warm()
+    means = served.means()
+    draft, wanted, complete = _draft(served, body)
+    differences: list[str] = []
+    if complete:
+        plan, differences = planning.check_again(means, draft)
+    else:
+        plan = planning.make(means, "rollback", wanted, draft)
+    declared.check(served.store.settings, plan, local=who.kind == "local")
+    return {**_shown(served, plan), "differences": differences}
+
+
+@router.post("/operations", status_code=202, summary="Do a plan that was seen")
+def begin(
+    body: Accepted,
+    served: Served,
+    who: Annotated[Principal, Depends(may("workflow:rollback"))],
+    wait: Wait = 0,
+    key: Key = None,
+) -> dict[str, Any]:
+    try:
+        plan = Plan.of_data(body.plan)
+    except (TypeError, KeyError, ValueError, AttributeError):
+        reason = "it is not a plan as POST /v1/plans gives it"
+        raise InvalidPlan(source="the request", where="plan", reason=reason) from None
+    for one in plan.moves:
+        decisions.require(served.store, who, _ACTIONS[plan.kind], f"workflow/{one.workflow_id}")
+    operation = planning.accept(served.means(), who, plan, shown=body.confirmation, key=key)
+    return run(served, operation, wait)
+
+
+@router.get("/operations", summary="Every operation, newest first")
+def list_operations(
+    served: Served,
+    who: Annotated[Principal, Depends(may("operation:read"))],
+    workflow: str | None = None,
+    limit: Limit = 50,
+    before: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
+) -> dict[str, Any]:
+    with served.store.read() as tx:
+        owner = workflows.find(tx, workflow) if workflow else None
+        found = journal.listing(tx, owner, limit=limit, before=before)
+    items = [{key: value for key, value in one.as_data().items() if key != "steps"} for one in found]
+    return {"items": items, "next": found[-1].pk if len(found) == limit else None}
+
+
+@router.get("/operations/{operation}", summary="An operation with its steps")
+def read_operation(
+    operation: str, served: Served, who: Annotated[Principal, Depends(may("operation:read"))], wait: Wait = 0
+) -> dict[str, Any]:
+    if wait:
+        served.operators.wait(operation, wait)
+    return _found(served, operation)
+
+
+@router.get("/operations/{operation}/report", summary="What it did, as Markdown")
+def read_report(
+    operation: str, served: Served, who: Annotated[Principal, Depends(may("operation:read"))]
+) -> Response:
+    with served.store.read() as tx:
+        found = journal.find(tx, operation)
+    text = found.report or f"{found.id} is {found.state}; its report comes at its end.\n"
+    return Response(text, media_type="text/markdown; charset=utf-8")
+
+
+@router.post("/operations/{operation}/resume", status_code=202, summary="Go on with it, or keep what it did")
+def resume(
+    operation: str, served: Served, who: Annotated[Principal, Depends(may("workflow:rollback"))], wait: Wait = 0
+) -> dict[str, Any]:
+    with served.store.read() as tx:
+        found = journal.find(tx, operation)
+    wish: journal.Wish = "keep" if found.state == "asking" else found.wish
+    return run(served, served.store.write(lambda tx: journal.ask(tx, who, operation, wish)), wait)
+
+
+@router.post("/operations/{operation}/undo", status_code=202, summary="Move its channels back to where they were")
+def undo(
+    operation: str, served: Served, who: Annotated[Principal, Depends(may("workflow:rollback"))], wait: Wait = 0
+) -> dict[str, Any]:
+    asked = served.store.write(lambda tx: journal.ask(tx, who, operation, "undo"), emergency=True)
+    return run(served, asked, wait)
+
+
+def run(served: Context, operation: Operation, wait: float) -> dict[str, Any]:
+    """Start the operation unless it is over, wait so long at most, and give it as it stands then."""
+    if not operation.over:
+        served.operators.start(operation.id)
+        served.operators.wait(operation.id, wait)
+    return _found(served, operation.id)
+
+
+def _found(served: Context, operation: str) -> dict[str, Any]:
+    with served.store.read() as tx:
+        found = journal.find(tx, operation)
+    return {**found.as_data(), "report": found.report}
+
+
+def _draft(served: Context, body: NewPlan) -> tuple[Plan, list[Wanted], bool]:
+    """The choices that the request makes, the channels that it names, and whether it is a plan made before."""
+    rules = served.store.settings.rollback
+    named = [Wanted(one.workflow, one.channel, one.to) for one in body.moves]
+    draft = Plan(
+        "rollback",
+        (),
+        on_verification_failure=rules.on_verification_failure,
+        pre_rollback_hook=rules.pre_hook,
+        post_rollback_hook=rules.post_hook,
+        responsible=rules.responsible,
+    )
+    complete = False
+    if body.file is not None:
+        read = planfile.read(body.file)
+        if read.named and named:
+            raise InvalidRequest(where="moves", reason="the plan file names its own")
+        draft, complete = read.plan, read.complete
+        if not read.policy:
+            draft = replace(draft, on_verification_failure=rules.on_verification_failure)
+        named = named or [
+            Wanted(one.workflow_id or one.workflow, one.channel, one.to_version or None) for one in draft.moves
+        ]
+    chosen = {"reason": body.reason, "force": body.force, "verify": body.verify}
+    chosen["on_verification_failure"] = body.on_verification_failure
+    changes: Mapping[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+    return replace(draft, **changes), named, complete
+
+
+def _shown(served: Context, plan: Plan) -> dict[str, Any]:
+    means = served.means()
+    return {
+        "plan": plan.as_data(),
+        "digest": plan.digest,
+        "verdict": plan.verdict,
+        "confirmation": planning.confirmation(means, plan),
+        "file": planfile.write(plan),
+        "impact": impact.assess(means, plan.moves).as_data(),
+        "findings": [asdict(one) for one in planfile.findings_of(plan)],
+    }

@@ -1,0 +1,68 @@
+"""The threads in which this server runs operations, and its eye for those that another process left."""
+
+import sys
+import threading
+from dataclasses import dataclass, field
+
+from lastgood.errors import LastgoodError, OperationOver, OperationTaken
+from lastgood.release import journal, operation
+from lastgood.release.means import Means
+
+_LOOK_SECONDS = 2.0
+_PARK_SECONDS = 20.0
+
+
+@dataclass(slots=True)
+class Operators:
+    """Runs operations with `means`. `stop` parks what still runs."""
+
+    means: Means
+    _running: dict[str, threading.Thread] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def start(self, id: str) -> None:
+        """Run an operation in a thread of its own; where one runs here already, that goes on."""
+        with self._lock:
+            running = self._running.get(id)
+            if (running is not None and running.is_alive()) or self.means.stopping.is_set():
+                return
+            thread = threading.Thread(target=self._run, args=(id,), name=f"operation {id}", daemon=True)
+            self._running[id] = thread
+            thread.start()
+
+    def wait(self, id: str, seconds: float) -> None:
+        """Wait until the thread of an operation ends, at most so long."""
+        thread = self._running.get(id)
+        if thread is not None:
+            thread.join(seconds)
+
+    def take_over(self) -> None:
+        """Go on, until the end, with operations that nobody works on (a server's own thread runs this)."""
+        while True:
+            try:
+                with self.means.store.read() as tx:
+                    waiting = journal.waiting(tx)
+                for id in waiting:
+                    self.start(id)
+            except LastgoodError as error:
+                print(f"lastgood: {error}", file=sys.stderr)
+            if self.means.stopping.wait(_LOOK_SECONDS):
+                return
+
+    def stop(self) -> None:
+        """Let each operation finish its step, and park it."""
+        self.means.stopping.set()
+        for thread in list(self._running.values()):
+            thread.join(_PARK_SECONDS)
+
+    def _run(self, id: str) -> None:
+        try:
+            operation.run(self.means, id)
+        except (OperationTaken, OperationOver):
+            pass  # another was quicker, and its outcome is in the journal
+        except LastgoodError as error:
+            # Its lease ends by itself, and whoever looks next goes on with it.
+            print(f"lastgood: {id}: {error}", file=sys.stderr)
+        finally:
+            with self._lock:
+                self._running.pop(id, None)
