@@ -1,7 +1,7 @@
 """Verification of a version by its workflow's smoke requests, on the target itself (not through the gateway)."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Literal
@@ -11,12 +11,14 @@ import jmespath
 
 from lastgood.db.audit import Principal
 from lastgood.db.store import Store
+from lastgood.dsl.schema import output_schema
 from lastgood.history import smokes, versions, workflows
 from lastgood.history.smokes import Smoke
 from lastgood.history.versions import Version
 
 Verdict = Literal["passed", "failed", "inconclusive", "none"]
 _SECONDS = 60.0
+_LONGEST = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,17 @@ class Report:
         return {"verdict": self.verdict, "checks": [c.public() for c in self.checks], "state": self.state}
 
 
-def verify(store: Store, who: Principal, version: Version, upstream: Upstream, *, condemn: bool = True) -> Report:
-    """Run the smoke requests of the version's workflow on it and keep the outcome as evidence.
+def verify(
+    store: Store,
+    who: Principal,
+    version: Version,
+    upstream: Upstream,
+    *,
+    condemn: bool = True,
+    interface: bool = False,
+) -> Report:
+    """Run the smoke requests of the version's workflow on it and keep the outcome as evidence. With `interface`, what
+    they answer must fit the version's output schema too.
 
     All passed: the version becomes stable. One failed: it becomes failed, unless `condemn` is off (after a rollback
     to a proven version the cause may lie elsewhere). Not reached: inconclusive, nothing changes. No smoke requests:
@@ -68,7 +79,8 @@ def verify(store: Store, who: Principal, version: Version, upstream: Upstream, *
     with store.read() as tx:
         workflow = workflows.by_pk(tx, version.workflow_pk)
         requests = smokes.listing(tx, workflow)
-    checks = tuple(run_smoke(upstream, workflow.mode, version.id, smoke) for smoke in requests)
+        schema = output_schema(versions.document_of(tx, version)) if interface else None
+    checks = tuple(run_smoke(upstream, workflow.mode, version.id, smoke, schema) for smoke in requests)
     verdict = judge(checks)
     detail = {"verdict": verdict, "checks": [check.public() for check in checks]}
     if verdict == "passed" or (verdict == "failed" and condemn):
@@ -92,8 +104,10 @@ def judge(checks: Sequence[Check]) -> Verdict:
     return "passed" if all(check.passed for check in checks) else "inconclusive"
 
 
-def run_smoke(upstream: Upstream, mode: str, version_id: str, smoke: Smoke) -> Check:
-    """Send one smoke request to `version_id` on its target and judge the answer."""
+def run_smoke(
+    upstream: Upstream, mode: str, version_id: str, smoke: Smoke, schema: Mapping[str, Any] | None = None
+) -> Check:
+    """Send one smoke request to `version_id` on its target and judge the answer (`judge_answer`)."""
     body: dict[str, Any] = {"inputs": smoke.inputs, "response_mode": "blocking", "user": "lastgood-smoke"}
     path = f"/v1/workflows/{version_id}/run"
     if mode == "advanced-chat":
@@ -119,7 +133,7 @@ def run_smoke(upstream: Upstream, mode: str, version_id: str, smoke: Smoke) -> C
         return Check(smoke.id, None, f"the target answered {answer.status_code}", elapsed)
     if not _is_outcome(found):
         return Check(smoke.id, None, "the target's answer is not one of Dify's", elapsed)
-    return judge_answer(smoke, found, elapsed)
+    return judge_answer(smoke, found, elapsed, schema)
 
 
 def _mapping(answer: httpx.Response) -> dict[str, Any]:
@@ -139,9 +153,11 @@ def _is_outcome(answer: dict[str, Any]) -> bool:
     return isinstance(answer.get("answer"), str)
 
 
-def judge_answer(smoke: Smoke, answer: dict[str, Any], elapsed_ms: float) -> Check:
-    """Whether `answer` (Dify's blocking answer) satisfies `smoke`: it succeeded, each expectation is true, and it
-    was quick enough."""
+def judge_answer(
+    smoke: Smoke, answer: dict[str, Any], elapsed_ms: float, schema: Mapping[str, Any] | None = None
+) -> Check:
+    """Whether `answer` (Dify's blocking answer) satisfies `smoke`: it succeeded, each expectation is true, it fits
+    the output `schema` where one is given, and it was quick enough."""
     data = answer.get("data") or {}
     facts = {
         "status": data.get("status", "succeeded"),
@@ -161,9 +177,25 @@ def judge_answer(smoke: Smoke, answer: dict[str, Any], elapsed_ms: float) -> Che
             return Check(smoke.id, False, f"{expression} cannot be evaluated: {error}", elapsed_ms)
         if not holds:
             return Check(smoke.id, False, f"{expression} is not true{_got(expression, facts)}", elapsed_ms)
+    if schema is not None and (misfit := _misfit(answer, schema)):
+        return Check(smoke.id, False, misfit, elapsed_ms)
     if smoke.max_ms is not None and elapsed_ms > smoke.max_ms:
         return Check(smoke.id, False, f"it took {elapsed_ms:.0f} ms, more than {smoke.max_ms} ms", elapsed_ms)
     return Check(smoke.id, True, "as expected", elapsed_ms)
+
+
+def _misfit(answer: dict[str, Any], schema: Mapping[str, Any]) -> str:
+    """What in `answer` does not fit the output `schema`, nothing where all does."""
+    from jsonschema import Draft202012Validator  # slow to import
+    from jsonschema.exceptions import best_match
+
+    outputs = (answer.get("data") or {}).get("outputs") or {}
+    chat = isinstance(answer.get("answer"), str)
+    error = best_match(Draft202012Validator(schema).iter_errors({"answer": answer["answer"]} if chat else outputs))
+    if error is None:
+        return ""
+    where = ".".join(["outputs", *map(str, error.absolute_path)])
+    return f"{where} does not fit the version's interface: {error.message[:_LONGEST]}"
 
 
 def _got(expression: str, facts: dict[str, Any]) -> str:
@@ -173,4 +205,4 @@ def _got(expression: str, facts: dict[str, Any]) -> str:
         seen = jmespath.search(left, facts)
     except jmespath.exceptions.JMESPathError:
         return ""  # the == is inside a filter or brackets
-    return f" (got {json.dumps(seen, ensure_ascii=False)[:120]})" if compared else ""
+    return f" (got {json.dumps(seen, ensure_ascii=False)[:_LONGEST]})" if compared else ""
