@@ -18,8 +18,7 @@ from lastgood.history import channels, versions, workflows
 from lastgood.history.versions import Version
 from lastgood.history.workflows import Workflow
 from lastgood.release import moves
-from lastgood.release.impact import callers
-from lastgood.release.impact.callers import Counted
+from lastgood.release.impact.callers import Callers
 from lastgood.release.impact.dependants import Dependant, Names, Tool, dependants, tools_of
 from lastgood.release.impact.impact import Impact, Part, merged, tool_note
 from lastgood.release.impact.reached import Edge, Reach, Scene, reached
@@ -93,34 +92,32 @@ def _assess(means: Means, tx: Tx, found: Sequence[_Move]) -> Impact:
     parts: list[Part] = []
     services: list[Service] = []
     edges: list[Edge] = []
-    with callers.counted(means) as counted:
+    with Callers(means) as callers:
         for one in found:
-            part, ways, lines = _part(means, tx, one, users, counted)
+            part, ways, lines = _part(means, tx, one, users, callers)
             parts.append(part)
-            services += [service_of(way, part.effect, means.settings.services) for way in ways]
+            services += [service_of(way, part.effect, part.why, means.settings.services) for way in ways]
             edges += lines
     return merged(parts, services, edges)
 
 
-def _part(
-    means: Means, tx: Tx, move: _Move, users: _Users, counted: Counted | None
-) -> tuple[Part, list[Reach], list[Edge]]:
+def _part(means: Means, tx: Tx, move: _Move, users: _Users, callers: Callers) -> tuple[Part, list[Reach], list[Edge]]:
     old, new = (_read(tx, one) for one in (move.from_version, move.to_version))
     secrets: frozenset[str] = frozenset()
     if move.from_version is not None and move.to_version is not None:
         secrets = versions.secrets_changed(tx, move.from_version, move.to_version)
     difference = compare(old, new, secrets_changed=secrets) if old is not None and new is not None else None
-    effect, sentence = _effect(move, old, new, difference)
+    effect, sentence, why = _effect(move, old, new, difference)
     things = touched(old, new, difference) if effect != "same" else ()
     further = dependants(move.workflow.id, users.of) if move.channel == channels.LIVE else ()
-    around = {move.workflow.slug: callers.of(tx, counted, move.workflow)}
+    around = {move.workflow.slug: callers.of(tx, move.workflow)}
     for one in further:
-        around[one.slug] = callers.of(tx, counted, workflows.find(tx, one.id))
+        around[one.slug] = callers.of(tx, workflows.find(tx, one.id))
     scene = Scene(
         workflow=move.workflow.slug,
         channel=move.channel,
         callers=around,
-        counted=counted is not None,
+        counted=callers.counted,
         dependants=further,
         touched=things,
         services=means.settings.services,
@@ -138,7 +135,8 @@ def _part(
         to_version=move.to_version.id if move.to_version else None,
         effect=effect,
         sentence=sentence,
-        counted=counted is not None,
+        why=why,
+        counted=callers.counted,
         callers=tuple(
             sorted((*own, *others), key=lambda one: (-(one.week or 0), one.workflow, one.name, one.user_agent))
         ),
@@ -160,22 +158,22 @@ def _read(tx: Tx, version: Version | None) -> Document | None:
 
 def _effect(
     move: _Move, old: Document | None, new: Document | None, difference: Difference | None
-) -> tuple[Effect, str]:
-    """What the move means to callers, and a sentence on why."""
+) -> tuple[Effect, str, str]:
+    """What the move means to callers, a sentence on it, and the weightiest change."""
     if move.to_version is None:
-        return "unknown", "There is no good version to go back to, so this is what any other version may reach."
+        return "unknown", "There is no good version to go back to, so this is what any other version may reach.", ""
     for version, document in ((move.from_version, old), (move.to_version, new)):
         if version is not None and document is None:
-            return "unknown", f"{version.id} cannot be read, so what changes is not known."
+            return "unknown", f"{version.id} cannot be read, so what changes is not known.", ""
     if old is None or new is None or difference is None:
-        return "changed", "Nothing is live there yet."
+        return "changed", "Nothing is live there yet.", ""
     changes = [one for one in judge(old, new, difference) if one.rule.tier != "LAYOUT"]
     breaking = [one for one in changes if one.breaking]
     if breaking:
-        return "breaking", f"It breaks callers: {_said(breaking)}"
+        return "breaking", f"It breaks callers: {_said(breaking)}", breaking[0].sentence
     if changes:
-        return "changed", f"Callers need not change what they do: {_said(changes)}"
-    return "same", "Both versions do the same."
+        return "changed", f"Callers need not change what they do: {_said(changes)}", changes[0].sentence
+    return "same", "Both versions do the same.", ""
 
 
 def _said(changes: Sequence[Change]) -> str:

@@ -10,16 +10,18 @@ import yaml
 from lastgood.release.impact.dependants import Dependant, Tool
 from lastgood.release.impact.reached import Caller, Edge
 from lastgood.release.impact.risk import RISKS, Effect, Risk, worst
-from lastgood.release.impact.touched import Touched
+from lastgood.release.impact.touched import How, Touched
 from lastgood.release.plan import Service
 
 _MARKS: Final = re.compile(r"([\\`*_{}\[\]<>|#~])")
+_HOWS: Final[dict[How, str]] = {"changed": "changed", "fed": "fed by a changed node", "any": "not known"}
 _LONGEST: Final = 600  # of a cell
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One channel's move, and what is known around it. `effect` says what it means to callers, and `sentence` why.
+    """One channel's move, and what is known around it. `effect` says what it means to callers, `sentence`
+    tells it, and `why` names the weightiest change.
     `to_version` is None where no version to go to is known: then any change is meant."""
 
     workflow: str
@@ -28,6 +30,7 @@ class Part:
     to_version: str | None
     effect: Effect
     sentence: str
+    why: str
     counted: bool
     callers: tuple[Caller, ...] = ()
     dependants: tuple[Dependant, ...] = ()
@@ -166,7 +169,14 @@ def _around(part: Part, several: bool) -> list[str]:
     found = [f"### {_cell(part.workflow)}"] if several else []
     if part.callers:
         rows = [
-            (one.name, one.user_agent or "-", one.workflow, _number(one.day), _number(one.week), one.last_at or "-")
+            (
+                _named(one),
+                one.user_agent or "-",
+                one.workflow,
+                _number(one.day),
+                _number(one.week),
+                one.last_at or "-",
+            )
             for one in part.callers
         ]
         found += [
@@ -177,11 +187,8 @@ def _around(part: Part, several: bool) -> list[str]:
         rows2 = [(one.slug, str(one.steps), " → ".join(reversed(one.through))) for one in part.dependants]
         found += ["Workflows that use it as a tool:", _table(("workflow", "steps", "over"), rows2)]
     if part.touched:
-        rows3 = [
-            (one.kind, one.name, ", ".join(one.nodes), "fed by a changed node" if one.fed else "changed", one.side)
-            for one in part.touched
-        ]
-        found += ["What its changed nodes touch:", _table(("kind", "what", "nodes", "how", "version"), rows3)]
+        rows3 = [(one.kind, one.name, ", ".join(one.nodes), _HOWS[one.how], one.side) for one in part.touched]
+        found += ["What its changed nodes touch:", _table(("kind", "what", "nodes", "how", "in version"), rows3)]
     if part.notes:
         found.append("\n".join(f"- {_cell(note)}" for note in part.notes))
     return found
@@ -196,6 +203,11 @@ def _cell(text: str) -> str:
     """`text` on one line, in which nothing marks up."""
     flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return _MARKS.sub(r"\\\1", flat if len(flat) <= _LONGEST else f"{flat[: _LONGEST - 1]}…")
+
+
+def _named(one: Caller) -> str:
+    more = ["revoked"] * one.revoked + [f"asks for {', '.join(one.pinned)} itself"] * bool(one.pinned)
+    return one.name + (f" ({'; '.join(more)})" if more else "")
 
 
 def _number(requests: int | None) -> str:

@@ -18,7 +18,8 @@ Relation = Literal["calls", "uses as a tool", "touches", "is part of", "depends 
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who calls a channel: an app key and a user agent (``""`` where it did not call), how often in the last 24 hours
-    and 7 days (None where nobody counts), and when last (ISO). `revoked` keys called and can no more."""
+    and 7 days (None where nobody counts), and when last (ISO). `revoked` keys called and can no more;
+    `pinned` are versions that the caller names itself, in requests that no move reaches."""
 
     workflow: str
     channel: str
@@ -29,6 +30,7 @@ class Caller:
     week: int | None
     last_at: str | None = None
     revoked: bool = False
+    pinned: tuple[str, ...] = ()
 
     def as_data(self) -> dict[str, Any]:
         """Its JSON form."""
@@ -42,6 +44,7 @@ class Caller:
             "requests_7d": self.week,
             "last_at": self.last_at,
             "revoked": self.revoked,
+            "pinned": list(self.pinned),
         }
 
 
@@ -156,16 +159,17 @@ class _Ways:
         if thing.kind not in ADDRESSES:
             return
         nodes = f"“{origin}”" if not thing.nodes else listed(thing.nodes)
-        how = f"is called at {thing.name} by the changed {_nodes(thing)} {nodes}"
-        if thing.fed:
-            how = f"is called at {thing.name} by the {_nodes(thing)} {nodes}, after a changed node"
+        changed = "changed " if thing.how == "changed" else ""
+        how = f"is called at {thing.name} by the {changed}{_nodes(thing)} {nodes}"
+        if thing.how == "fed":
+            how += ", after a changed node"
         own = [one for one in self.scene.callers.get(origin, ()) if one.channel == self.scene.channel]
         for name in names:
             owners = [s for s, declared in self.scene.catalogue.items() if _at(declared.hosts, thing.name)]
             for owner in owners:
                 self.edges.append(Edge(name, "is part of", owner))
             for service in owners or [name]:
-                self.add(service, False, 2 if thing.fed else 1, how, origin, own)
+                self.add(service, False, 2 if thing.how == "fed" else 1, how, origin, own)
 
     def depend(self) -> None:
         """What depends on a service that is reached, over any number of others; circles end."""

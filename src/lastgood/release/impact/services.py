@@ -11,13 +11,13 @@ from lastgood.release.plan import Service
 NOBODY: Final = "nobody declared"
 
 
-def service_of(way: Reach, effect: Effect, catalogue: Mapping[str, Declared]) -> Service:
-    """The service that a way leads to, as a move with `effect` finds it. One that the `catalogue` does not know
-    counts as of medium criticality."""
+def service_of(way: Reach, effect: Effect, why: str, catalogue: Mapping[str, Declared]) -> Service:
+    """The service that a way leads to, as a move with `effect` finds it; `why` says what breaks callers. One that the
+    `catalogue` does not know counts as of medium criticality."""
     declared = catalogue.get(way.service)
     criticality = declared.criticality if declared else "medium"
     weight = f"its criticality is {criticality}" if declared else "the catalogue does not know it"
-    reason = f"It {way.how}{_distance(way)}; {_requests(way)}; {_meaning(effect, way)}; {weight}."
+    reason = f"It {way.how}{_distance(way)}; {_requests(way)}; {_meaning(effect, why, way)}; {weight}."
     risk = risk_of(criticality, effect, steps=way.steps, calls=way.calls, day=way.day, week=way.week)
     return Service(way.service, way.module, risk, reason, (declared.owner if declared else "") or NOBODY)
 
@@ -35,11 +35,11 @@ def _requests(way: Reach) -> str:
     return f"{'at least' if traffic(way.day, way.week) > 0 else 'fewer than'} {BUSY} requests in 24 h"
 
 
-def _meaning(effect: Effect, way: Reach) -> str:
+def _meaning(effect: Effect, why: str, way: Reach) -> str:
     if effect == "same":
         return "both versions do the same"
     if effect == "unknown":
         return "what changes is not known"
     if not way.calls:
         return "what it is sent may be another"
-    return "callers break" if effect == "breaking" else "callers need not change"
+    return f"callers break ({why.rstrip('.')})" if effect == "breaking" else "callers need not change"

@@ -15,7 +15,9 @@ from lastgood.dsl.lint.texts import strings
 from lastgood.dsl.references import References
 
 Kind = Literal["host", "queue", "cache", "database", "model", "knowledge base", "tool", "trigger"]
+How = Literal["changed", "fed", "any"]
 
+HOWS: Final[tuple[How, ...]] = ("changed", "any", "fed")
 KINDS: Final[tuple[Kind, ...]] = (
     *("host", "queue", "cache", "database"),
     *("model", "knowledge base", "tool", "trigger"),
@@ -38,14 +40,15 @@ _APP: Final = ""  # stands for an app without a graph
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """Something outside that changed nodes touch. `nodes` are their titles. `fed` where the nodes themselves are the
-    same, and what they are given, or whether they run at all, hangs on a changed one. `side` says which version
+    """Something outside that changed nodes touch. `nodes` are their titles. `how` they matter: they ``changed``
+    themselves; they are ``fed``, so what they are given, or whether they run at all, hangs on a changed one; or
+    ``any``, because what changes is not known. `side` says which version
     touches it."""
 
     kind: Kind
     name: str
     nodes: tuple[str, ...]
-    fed: bool = False
+    how: How = "changed"
     side: Literal["both", "before", "after"] = "both"
 
     def as_data(self) -> dict[str, Any]:
@@ -54,7 +57,7 @@ class Touched:
             "kind": self.kind,
             "name": self.name,
             "nodes": list(self.nodes),
-            "how": "fed by a changed node" if self.fed else "changed",
+            "how": self.how,
             "side": self.side,
         }
 
@@ -73,7 +76,7 @@ def touched(old: Document | None, new: Document | None, difference: Difference |
             found[one.kind, one.name].append((side, one))
     both = old is not None and new is not None
     merged = (_merged(list(pieces), both) for pieces in found.values())
-    return tuple(sorted(merged, key=lambda one: (KINDS.index(one.kind), one.fed, one.name)))
+    return tuple(sorted(merged, key=lambda one: (KINDS.index(one.kind), HOWS.index(one.how), one.name)))
 
 
 def _merged(pieces: list[tuple[str, Touched]], both: bool) -> Touched:
@@ -82,10 +85,10 @@ def _merged(pieces: list[tuple[str, Touched]], both: bool) -> Touched:
     if both and len(sides) == 1:
         side = "before" if "before" in sides else "after"
     first = pieces[0][1]
-    # What a changed node touches on one side is changed, though the other side only feeds it.
-    weightiest = [one for _, one in pieces if not one.fed] or [one for _, one in pieces]
-    nodes = tuple(dict.fromkeys(title for one in weightiest for title in one.nodes))
-    return Touched(first.kind, first.name, nodes, weightiest[0].fed, side)
+    # What a changed node touches in one version counts, though in the other one that node is only fed.
+    how = min((one.how for _, one in pieces), key=HOWS.index)
+    nodes = tuple(dict.fromkeys(title for _, one in pieces if one.how == how for title in one.nodes))
+    return Touched(first.kind, first.name, nodes, how, side)
 
 
 def _changed(difference: Difference | None) -> tuple[frozenset[str] | None, frozenset[str] | None]:
@@ -114,11 +117,15 @@ def _of_one(document: Document, nodes: frozenset[str] | None, difference: Differ
     changed = frozenset((*index.nodes, _APP)) if nodes is None else nodes | _readers(references, difference)
     fed = _onward(index, references, changed) - changed
     for kind, name, users in _needs(document, index, references):
-        for reached, is_fed in ((changed, False), (fed, True)):
-            hit = [one for one in users if one in reached]
+        itself: How = "any" if nodes is None else "changed"
+        ways: list[tuple[How, list[str]]] = [
+            (itself, [one for one in users if one in changed]),
+            ("fed", [one for one in users if one in fed]),
+        ]
+        for how, hit in ways:
             if hit:
                 titles = tuple(index.nodes[one].title for one in hit if one in index.nodes)
-                yield Touched(kind, name, titles, is_fed)
+                yield Touched(kind, name, titles, how)
                 break
 
 
