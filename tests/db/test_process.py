@@ -46,7 +46,7 @@ def test_a_process_lives_as_long_as_its_lease(store: Store) -> None:
     id = start(store, applied=0, lease=SHORT, role="jobs")
     with store.read() as tx:
         (row,) = process.listing(tx)
-    assert (row["id"], row["role"], row["live"], row["capabilities"]) == (id, "jobs", True, [])
+    assert (row["id"], row["role"], row["live"], row["state"]) == (id, "jobs", True, "live")
     time.sleep(SHORT + 0.2)
     with store.read() as tx:
         assert [row["live"] for row in process.listing(tx)] == [False]

@@ -9,7 +9,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol, cast
 
 import psycopg
@@ -17,7 +17,7 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from lastgood.db import process
+from lastgood.db import messages, process
 from lastgood.db.routing import NOTIFY_CHANNEL
 from lastgood.db.store import Store
 from lastgood.db.tx import Tx, utc_now
@@ -66,8 +66,8 @@ class Membership(Protocol):
 class Listening(Protocol):
     """An open ear. Raises when the connection is lost."""
 
-    def wait(self, seconds: float) -> bool:
-        """Whether something was told within `seconds`."""
+    def wait(self, seconds: float) -> Sequence[str]:
+        """What was told within `seconds`, as soon as anything is."""
 
     def close(self) -> None:
         """Hear no more."""
@@ -148,8 +148,9 @@ class LeaseRouter:
             if left <= 0:
                 next_beat = clock() + self._beat_every
                 self.beat()
-            elif listening.wait(min(left, _POLL)):
-                self.catch_up()
+            else:
+                for told in listening.wait(min(left, _POLL)):
+                    self.hear(told)
 
     def beat(self) -> None:
         """Renew the lease, read, and only then rely on it."""
@@ -158,6 +159,13 @@ class LeaseRouter:
         self.catch_up()
         self._deadline = asked + self._lease - self._margin
         self._first.set()
+
+    def hear(self, told: str) -> None:
+        """Follow a message. One that tells of what is in use already asks for nothing; one that cannot be read may
+        tell of anything."""
+        change = messages.read_route_change(told)
+        if change is None or change.revision != self.table.revision:
+            self.catch_up()
 
     def catch_up(self) -> None:
         """Read what changed, use it, and only then say so. This says nothing about how long the lease runs: it may
@@ -171,9 +179,20 @@ class LeaseRouter:
 class StoreMembership:
     """A gateway worker's place in the process table of a PostgreSQL `store`.
 
-    `address` is told to the others; `lease_seconds` and `on_store_loss` as in the settings."""
+    `address` is told to the others; `lease_seconds` and `on_store_loss` as in the settings; `id` is the one that the
+    worker's parent gave it."""
 
-    def __init__(self, store: Store, *, address: str, lease_seconds: float, on_store_loss: OnStoreLoss) -> None:
+    reads: Sequence[str] = messages.READS
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        address: str,
+        lease_seconds: float,
+        on_store_loss: OnStoreLoss,
+        id: str | None = None,
+    ) -> None:
         self._ring = store.ring
         # Each statement by itself; and a connection that has died unnoticed is given up as fast as a lease runs.
         self._engine = create_engine(
@@ -191,6 +210,7 @@ class StoreMembership:
         self._address = address
         self._lease = lease_seconds
         self._on_store_loss = on_store_loss
+        self._given = id
         self._id: str | None = None
         self._connection: Connection | None = None
 
@@ -203,8 +223,9 @@ class StoreMembership:
             self._id = process.register(
                 tx,
                 "gateway",
+                id=self._given,
                 address=self._address,
-                capabilities=("routes",),
+                capabilities=self.reads,
                 on_store_loss=self._on_store_loss,
                 applied=applied,
                 lease_seconds=self._lease,
@@ -258,8 +279,8 @@ class _Listening:
         self._connection = connection
         self._driver = cast("psycopg.Connection[tuple[object, ...]]", connection.connection.driver_connection)
 
-    def wait(self, seconds: float) -> bool:
-        return bool(list(self._driver.notifies(timeout=seconds, stop_after=1)))
+    def wait(self, seconds: float) -> Sequence[str]:
+        return [told.payload for told in self._driver.notifies(timeout=seconds, stop_after=1)]
 
     def close(self) -> None:
         self._connection.invalidate()

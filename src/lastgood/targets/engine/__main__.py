@@ -19,7 +19,8 @@ from pathlib import Path
 import uvicorn
 import uvloop
 
-from lastgood.db.store import open_runs, open_store
+from lastgood.db.presence import Part, Presence
+from lastgood.db.store import Store, open_runs, open_store
 from lastgood.settings import Settings, load
 from lastgood.targets.engine.app import App
 from lastgood.targets.engine.confine import available, hide
@@ -31,11 +32,6 @@ from lastgood.targets.engine.stored import StoreSource
 _log = logging.getLogger(__name__)
 _DRAIN_SECONDS = 20.0
 _BACKLOG = 512
-
-
-def open_source(settings: Settings) -> Source:
-    """Where the versions come from: the store that `settings` name."""
-    return StoreSource(open_store(settings))
 
 
 def open_records(settings: Settings) -> Records:
@@ -57,13 +53,31 @@ def main(arguments: list[str] | None = None) -> None:
     settings = load()
     # The token is taken out of the environment, so that nothing this process starts can read it.
     token = os.environ.pop("LASTGOOD_ENGINE_TOKEN", "")
-    source = FolderSource(flags.files) if flags.files else open_source(settings)
+    store = None if flags.files else open_store(settings)
+    source: Source = StoreSource(store) if store else FolderSource(flags.files)
     listener = socket.socket(fileno=flags.fd) if flags.fd is not None else _listen(flags.host, flags.port)
     hide()
     service = Service(source, open_records(settings), settings, token=token)
-    asyncio.run(_serve(service, listener, flags.no_stdin), loop_factory=uvloop.new_event_loop)
+    with _listed(store, listener):
+        asyncio.run(_serve(service, listener, flags.no_stdin), loop_factory=uvloop.new_event_loop)
     if service.overdue:
         os._exit(0)  # a thread that would not end must not keep the process: everything is written down
+
+
+@contextlib.contextmanager
+def _listed(store: Store | None, listener: socket.socket) -> Iterator[None]:
+    """Let the process stand in the process table of its store, if it has one."""
+    process_id = os.environ.pop("LASTGOOD_PROCESS_ID", None)
+    if store is None:
+        yield
+        return
+    host, port = listener.getsockname()[:2]
+    presence = Presence(store, Part("engine", f"[{host}]:{port}" if ":" in host else f"{host}:{port}", process_id))
+    presence.start()
+    try:
+        yield
+    finally:
+        presence.close()
 
 
 def _listen(host: str, port: int) -> socket.socket:
