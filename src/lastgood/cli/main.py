@@ -11,7 +11,7 @@ from typer.exceptions import Abort, TyperException
 from typer.main import get_command
 
 import lastgood
-from lastgood.cli import admin, documents, keys, meaning, moves, output, proofs, running, state
+from lastgood.cli import admin, documents, impact, keys, meaning, moves, output, proofs, running, state
 from lastgood.cli.commands import Group, Late, add, group, keep_server, keep_token
 from lastgood.errors import LastgoodError
 
@@ -35,7 +35,13 @@ add(
 )
 add(
     app,
-    {"publish": moves.publish, "rollback": moves.rollback, "log": moves.log, "run": running.run},
+    {
+        "publish": moves.publish,
+        "rollback": moves.rollback,
+        "impact": impact.impact,
+        "log": moves.log,
+        "run": running.run,
+    },
     "Serve them",
 )
 add(
