@@ -36,6 +36,7 @@ def route(*upstreams: str, **changes: Any) -> Route:
         "placement_id": "v-20261123-01",
         "target": "dify",
         "upstreams": upstreams,
+        "key_id": "key-12345678",
     }
     return Route(**{**facts, **changes})
 

@@ -39,6 +39,12 @@ def everything(store: Store) -> dict[bytes, Route]:
     return reader.routes
 
 
+def key_id(place: Scene) -> str:
+    with place.store.read() as tx:
+        (held,) = keys.listing(tx, place.workflow)
+    return str(held["id"])
+
+
 def key(place: Scene, name: str = "web", channel: str = "live", value: str | None = None) -> str:
     made = place.store.write(lambda tx: keys.create(tx, ALICE, place.workflow, name=name, channel=channel, key=value))
     return str(made["key"])
@@ -70,6 +76,7 @@ def test_a_key_leads_to_its_workflow_channel_version_and_target(place: Scene) ->
         placement_id=version.id,
         target="dify",
         upstreams=("http://127.0.0.1:9",),
+        key_id=key_id(place),
     )
 
 

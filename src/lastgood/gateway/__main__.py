@@ -2,16 +2,20 @@
 
 import argparse
 import logging
+import os
 import socket
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from lastgood import dsl
-from lastgood.db.store import Store, open_store
+from lastgood.db.presence import Part, Presence
+from lastgood.db.store import Store, open_runs, open_store
 from lastgood.errors import LastgoodError
 from lastgood.gateway.app import Gateway
 from lastgood.gateway.lease import LeaseRouter, StoreMembership
+from lastgood.gateway.ledger import Ledger
+from lastgood.gateway.recorder import Recorder
 from lastgood.gateway.router import Router, SqliteRouter
 from lastgood.gateway.server import address_of, listen, serve
 from lastgood.history import versions
@@ -30,14 +34,12 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _router(store: Store, settings: Settings, address: str) -> Router:
+def _router(store: Store, settings: Settings, address: str, process_id: str | None) -> Router:
     if not store.postgres:
         return SqliteRouter(store.engine, store.ring.lookup_key, settings.on_store_loss)
     lease, on_store_loss = settings.lease_seconds, settings.on_store_loss
-    member = StoreMembership(store, address=address, lease_seconds=lease, on_store_loss=on_store_loss)
+    member = StoreMembership(store, address=address, lease_seconds=lease, on_store_loss=on_store_loss, id=process_id)
     router = LeaseRouter(member, store.ring.lookup_key, lease_seconds=lease, on_store_loss=on_store_loss)
-    # The thread that hears of moves must not wait 5 ms (the default) for its turn, several times per move.
-    sys.setswitchinterval(_TURN_SECONDS)
     router.start()
     return router
 
@@ -55,7 +57,8 @@ def main() -> int:
             else socket.socket(fileno=arguments.fd)
         )
         store = open_store(settings)
-        router = _router(store, settings, address_of(sock))
+        address, process_id = address_of(sock), os.environ.pop("LASTGOOD_PROCESS_ID", None)
+        router = _router(store, settings, address, process_id)
     except (LastgoodError, OSError) as error:
         print(f"lastgood gateway: {error}", file=sys.stderr)
         return getattr(error, "exit_code", 1)
@@ -64,10 +67,20 @@ def main() -> int:
         with store.read() as tx:
             return dsl.parameters(versions.document_of(tx, versions.find(tx, version)))
 
-    app = Gateway(router, parameters, settings, tuple(arguments.engine))
+    # No thread may wait 5 ms (the default) for its turn: not the one that hears of moves, several times per move, nor
+    # the one that serves requests, while another counts calls.
+    sys.setswitchinterval(_TURN_SECONDS)
+    recorder = Recorder(lambda: Ledger(open_runs(settings)))
+    recorder.start()
+    app = Gateway(router, parameters, settings, tuple(arguments.engine), recorder.add)
+    # On PostgreSQL its lease lists it; on SQLite nobody waits for it, and this does.
+    presence = Presence(store, *(() if store.postgres else (Part("gateway", address, process_id),)))
+    presence.start()
     try:
         serve(app, sock, grace=settings.gateway_grace, watch_stdin=not arguments.no_stdin)
     finally:
+        presence.close()
+        recorder.close()
         router.close()
         store.close()
     return 0

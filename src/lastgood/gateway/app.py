@@ -11,6 +11,7 @@ import lastgood
 from lastgood.errors import InvalidRequest, LastgoodError, NotFound, NothingLive, RequestTimeout, Unavailable
 from lastgood.gateway.answers import Answer, dify_error, json_answer, problem, unauthorized
 from lastgood.gateway.body import ClientGone, Message, Receive, Send
+from lastgood.gateway.call import Call
 from lastgood.gateway.forward import Forwarder, Request
 from lastgood.gateway.head import Head, read_head, upstream_target
 from lastgood.gateway.pin import Refused
@@ -27,7 +28,8 @@ class Gateway:
     """The ASGI application.
 
     `parameters` gives the answer of ``/v1/parameters`` for a version id (it may read the store: it runs in a thread,
-    once per version). `engine` are the base URLs of the embedded engine's processes."""
+    once per version). `engine` are the base URLs of the embedded engine's processes. `record` takes each run when
+    it is over; it must neither wait nor raise."""
 
     def __init__(
         self,
@@ -35,11 +37,13 @@ class Gateway:
         parameters: Callable[[str], Mapping[str, Any]],
         settings: Settings,
         engine: tuple[str, ...] = (),
+        record: Callable[[Call], None] | None = None,
     ) -> None:
         self._router = router
         self._parameters = parameters
         self._settings = settings
         self._engine = engine
+        self._record = record
         self._answers: OrderedDict[str, bytes] = OrderedDict()
         self._pools: dict[tuple[str, tuple[str, ...]], Pool] = {}
         self._forwarder: Forwarder
@@ -48,7 +52,14 @@ class Gateway:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        request = Request(scope, receive, send)
+        request = Request(scope, receive, send, recorded=self._record is not None)
+        try:
+            await self._answer(request)
+        finally:
+            if request.call is not None and self._record is not None:
+                self._record(request.call)
+
+    async def _answer(self, request: Request) -> None:
         try:
             answer = await self._serve(request)
         except (InvalidRequest, RequestTimeout) as error:
@@ -62,7 +73,7 @@ class Gateway:
             return
         if answer is not None:
             await request.start(answer.status, answer.headers)
-            await send({"type": "http.response.body", "body": answer.body})
+            await request.send({"type": "http.response.body", "body": answer.body})
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from lastgood.errors import InvalidRequest, LastgoodError, ShuttingDown
 from lastgood.gateway.answers import Headers
 from lastgood.gateway.body import Departure, Message, Receive, Send, Upload, open_upload, read_whole
+from lastgood.gateway.call import Call
 from lastgood.gateway.connection import Broken, Connection
 from lastgood.gateway.head import Head, answer_headers
 from lastgood.gateway.pin import is_version, pin_chat
@@ -22,29 +23,49 @@ _CHAT = {"/v1/chat-messages", "/v1/chat-messages/"}
 
 
 class Request:
-    """One request and the beginning of its answer. `marks` are the headers that every answer carries from the
-    moment the version is decided."""
+    """One request and the beginning of its answer, which names the version from the moment that it is decided.
+    `call` is what is noted of a run, where runs are `recorded`."""
 
-    __slots__ = ("_generation", "_version", "name", "receive", "scope", "send", "started")
+    __slots__ = (
+        "_generation",
+        "_route",
+        "_version",
+        "call",
+        "name",
+        "receive",
+        "recorded",
+        "scope",
+        "send",
+        "started",
+    )
 
-    def __init__(self, scope: Message, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Message, receive: Receive, send: Send, *, recorded: bool = False) -> None:
         self.scope = scope
         self.receive = receive
         self.send = send
+        self.recorded = recorded
         self.started = False
         self.name = ""
+        self.call: Call | None = None
+        self._route: Route
         self._version: bytes | None = None
         self._generation: bytes | None = None
 
     def decide(self, route: Route) -> None:
         """From now on this request is one of `route`, and says so."""
         self.name = f"{route.slug} {route.version_id}"
+        self._route = route
         self._version = route.version_id.encode() if route.version_id else None
         self._generation = b"%d" % route.generation
 
     def claim(self, version: str) -> None:
         """Say `version`, which the client named itself."""
         self._version = version.encode("ascii")
+
+    def note(self, head: Head, body: bytes) -> None:
+        """This is a run, with `body` as it came."""
+        if self.recorded:
+            self.call = Call(self._route, head.fields, body)
 
     async def start(self, status: int, headers: Headers) -> None:
         """Begin the answer."""
@@ -54,6 +75,8 @@ class Request:
         if self._generation is not None:
             marked.append((b"x-lastgood-generation", self._generation))
         self.started = True
+        if self.call is not None:
+            self.call.status = status
         await self.send({"type": "http.response.start", "status": status, "headers": marked})
 
 
@@ -98,6 +121,7 @@ class Forwarder:
             return await self._passed(request, head, departure), target
         body = await self._whole(request, head)
         departure.watch()
+        request.note(head, body)
         if run is None:
             body, own = pin_chat(body, head.content_type, placement)
         elif (own := run[1]) is None:
@@ -105,8 +129,11 @@ class Forwarder:
             target = f"/v1/workflows/{quote(placement, safe='')}/run{mark}{query}"
         elif not is_version(own):
             raise InvalidRequest(where="path", reason="that is not the id of a version")
-        if own is not None and own != placement:
-            request.claim(own)
+        if own is not None:
+            if own != placement:
+                request.claim(own)
+            if request.call is not None:
+                request.call.own = own
         return body, target
 
     async def _whole(self, request: Request, head: Head) -> bytes:
@@ -135,20 +162,28 @@ class Forwarder:
                 raise upload.failure from None
             log.warning("%s: %s", request.name, error)
             raise
+        call = request.call
         try:
+            if call is not None:
+                call.answered(connection.headers)
             await request.start(connection.status, answer_headers(connection.headers, connection.status))
-            await _relay(request.send, connection)
+            await _relay(request.send, connection, call)
         except Broken as error:
+            if call is not None:
+                call.broken = True
             # Nothing is sent any more: the connection closes before the end of the answer, as the upstream's did.
             log.warning("%s: the upstream broke off its answer: %s", request.name, error)
         finally:
             self._upstreams.release(connection)
 
 
-async def _relay(send: Send, connection: Connection) -> None:
+async def _relay(send: Send, connection: Connection, call: Call | None) -> None:
     """Send an answer's body on as it comes."""
     while True:
         part = await connection.read()
+        if call is not None:
+            call.heard(part)
+            call.whole = connection.ended
         if connection.ended:
             await send({"type": "http.response.body", "body": part})
             return

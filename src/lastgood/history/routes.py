@@ -12,7 +12,7 @@ from lastgood.db import tables as t
 @dataclass(frozen=True, slots=True)
 class Route:
     """Where requests with one app key go. `placement_id` is the version's identity on the target; `upstreams` are
-    base URLs (empty for the embedded engine, whose addresses its supervisor knows)."""
+    base URLs (empty for the embedded engine, whose addresses its supervisor knows); `key_id` is the id of the key."""
 
     workflow_id: str
     slug: str
@@ -23,6 +23,7 @@ class Route:
     placement_id: str | None
     target: str
     upstreams: tuple[str, ...]
+    key_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ _REVISION = select(t.routing.c.revision)
 _CHANGED = (
     select(
         t.app_key.c.hash,
+        t.app_key.c.id.label("key_id"),
         t.app_key.c.revoked_at,
         t.workflow.c.id.label("workflow_id"),
         t.workflow.c.slug,
@@ -78,6 +80,7 @@ def _route(row) -> Route | None:  # type: ignore[no-untyped-def]
         placement_id=row.version_id,
         target=row.target,
         upstreams=tuple(row.base_url.split()),
+        key_id=row.key_id,
     )
 
 
