@@ -27,31 +27,33 @@ class _Declared(BaseModel):
 class Service(_Declared):
     """A service that uses workflows, or that workflows call, and the person who answers for it."""
 
-    owner: str = Field("", description="The responsible person or team, as people write to them.")
+    owner: str = Field(default="", description="The responsible person or team, as people write to them.")
     criticality: Criticality = "medium"
-    workflows: Names = Field((), description="Slugs of the workflows that it calls; patterns such as prod-* too.")
-    hosts: Names = Field((), description="Hosts that belong to it; patterns such as *.orders.internal too.")
-    keys: Names = Field((), description="Names or ids of the app keys that it calls with.")
-    depends_on: Names = Field((), description="Services that it calls in turn.")
-    module: str = Field("", description="What people call the part of the business, such as 'payment'.")
+    workflows: Names = Field(
+        default=(), description="Slugs of the workflows that it calls; patterns such as prod-* too."
+    )
+    hosts: Names = Field(default=(), description="Hosts that belong to it; patterns such as *.orders.internal too.")
+    keys: Names = Field(default=(), description="Names or ids of the app keys that it calls with.")
+    depends_on: Names = Field(default=(), description="Services that it calls in turn.")
+    module: str = Field(default="", description="What people call the part of the business, such as 'payment'.")
 
 
 class Middleware(_Declared):
     """A queue, cache or database that workflows need, at a version in a range."""
 
     kind: Literal["redis", "postgresql", "mysql", "sqlite", "http", "declared"] = "declared"
-    url: str = Field("", description="Where to ask for its version; env:NAME reads it from the environment.")
-    range: str = Field("", description="The versions that are good, such as '>=7,<8' (PEP 440).")
-    version: str = Field("", description="Its version, where it cannot be asked.")
+    url: str = Field(default="", description="Where to ask for its version; env:NAME reads it from the environment.")
+    range: str = Field(default="", description="The versions that are good, such as '>=7,<8' (PEP 440).")
+    version: str = Field(default="", description="Its version, where it cannot be asked.")
     hosts: Names = ()
-    workflows: Names = Field(("*",), description="The workflows that need it.")
+    workflows: Names = Field(default=("*",), description="The workflows that need it.")
 
 
 class Hook(_Declared):
     """A command that a plan may name to run before or after a rollback."""
 
     command: Annotated[tuple[str, ...], Field(min_length=1)]
-    timeout: float = Field(HOOK_SECONDS, gt=0, le=86_400)
+    timeout: float = Field(default=HOOK_SECONDS, gt=0, le=86_400)
     environment: dict[str, str] = {}
 
 
@@ -59,15 +61,17 @@ class Listener(_Declared):
     """Something that must learn of a move. `{version}`, `{from}`, `{workflow}` and `{channel}` stand for its own."""
 
     kind: Literal["file", "systemd", "docker", "command", "http"]
-    workflows: Names = Field(("*",), description="The workflows whose moves it learns of.")
+    workflows: Names = Field(default=("*",), description="The workflows whose moves it learns of.")
     channels: Names = ("live",)
-    required: bool = Field(True, description="Whether a move counts as failed when it does not acknowledge.")
-    timeout: float = Field(30.0, gt=0, le=3600)
-    directory: str = Field("", description="file: where current_version.txt and versions.log are kept.")
-    unit: str = Field("", description="systemd: the unit, restarted.")
-    container: str = Field("", description="docker: the container to start; with {version} the old one's is stopped.")
-    command: tuple[str, ...] = Field((), description="command: what to run.")
-    url: str = Field("", description="http: what to POST the move to.")
+    required: bool = Field(default=True, description="Whether a move counts as failed when it does not acknowledge.")
+    timeout: float = Field(default=30.0, gt=0, le=3600)
+    directory: str = Field(default="", description="file: where current_version.txt and versions.log are kept.")
+    unit: str = Field(default="", description="systemd: the unit, restarted.")
+    container: str = Field(
+        default="", description="docker: the container to start; with {version} the old one's is stopped."
+    )
+    command: tuple[str, ...] = Field(default=(), description="command: what to run.")
+    url: str = Field(default="", description="http: what to POST the move to.")
 
 
 class Health(_Declared):
@@ -75,37 +79,43 @@ class Health(_Declared):
 
     url: str
     workflows: Names = ("*",)
-    timeout: float = Field(5.0, gt=0, le=300)
+    timeout: float = Field(default=5.0, gt=0, le=300)
 
 
 class DataCheck(_Declared):
     """A number that a rollback must not change by more than a tolerance: rows of a table, or what a query gives."""
 
     url: str = Field(description="SQLAlchemy URL; env:NAME reads it from the environment.")
-    table: str = Field("", description="Count the rows of this table …")
-    query: str = Field("", description="… or take the one value of this query.")
-    tolerance: float = Field(0.0, ge=0, description="The relative difference that is allowed: 0.01 is one per cent.")
+    table: str = Field(default="", description="Count the rows of this table …")
+    query: str = Field(default="", description="… or take the one value of this query.")
+    tolerance: float = Field(
+        default=0.0, ge=0, description="The relative difference that is allowed: 0.01 is one per cent."
+    )
     workflows: Names = ("*",)
-    timeout: float = Field(30.0, gt=0, le=3600, description="Seconds that counting may take.")
+    timeout: float = Field(default=30.0, gt=0, le=3600, description="Seconds that counting may take.")
 
 
 class Dependency(_Declared):
     """An external service that must answer with the credential that the workflow calls it with."""
 
     url: str
-    header: str = Field("", description="Such as 'Authorization: Bearer {secret}'; {secret} is the variable's value.")
-    secret: str = Field("", description="The secret variable of the version whose value is sent.")
+    header: str = Field(
+        default="", description="Such as 'Authorization: Bearer {secret}'; {secret} is the variable's value."
+    )
+    secret: str = Field(default="", description="The secret variable of the version whose value is sent.")
     workflows: Names = ("*",)
-    timeout: float = Field(10.0, gt=0, le=300)
+    timeout: float = Field(default=10.0, gt=0, le=300)
 
 
 class Position(_Declared):
     """Where the consumer of an event queue stands: recorded before a move, compared or reset after it."""
 
     command: Annotated[tuple[str, ...], Field(min_length=1, description="Prints the position as JSON.")]
-    reset: tuple[str, ...] = Field((), description="Sets the position; the recorded one comes on standard input.")
+    reset: tuple[str, ...] = Field(
+        default=(), description="Sets the position; the recorded one comes on standard input."
+    )
     workflows: Names = ("*",)
-    timeout: float = Field(30.0, gt=0, le=3600)
+    timeout: float = Field(default=30.0, gt=0, le=3600)
 
 
 class Rollback(_Declared):
@@ -113,10 +123,12 @@ class Rollback(_Declared):
 
     on_verification_failure: Literal["undo", "keep", "ask"] = "keep"
     window_minutes: int = Field(
-        0, ge=0, description="A target proven so lately is not proven again by smoke requests; 0: always."
+        default=0, ge=0, description="A target proven so lately is not proven again by smoke requests; 0: always."
     )
-    callers: int = Field(1000, ge=0, description="How many of the last requests are held against the target.")
-    rehearse_hours: float = Field(0.0, ge=0, description="How often each live workflow is rehearsed; 0: never.")
+    callers: int = Field(default=1000, ge=0, description="How many of the last requests are held against the target.")
+    rehearse_hours: float = Field(
+        default=0.0, ge=0, description="How often each live workflow is rehearsed; 0: never."
+    )
     pre_hook: str = ""
     post_hook: str = ""
     responsible: str = ""

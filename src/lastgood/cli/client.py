@@ -60,11 +60,17 @@ class Client:
         """The JSON answer of ``GET /v1/…``; parts of `path` are quoted, queries that are None left out."""
         return self._ask("GET", path, query).json()
 
-    def post(self, *path: str, body: dict[str, Any] | None = None, expected: int | None = None) -> Any:
+    def post(
+        self,
+        *path: str,
+        body: dict[str, Any] | None = None,
+        expected: int | None = None,
+        params: dict[str, Any] | None = None,
+    ) -> Any:
         """The JSON answer of ``POST /v1/…``. `expected` is the generation that a move asks for."""
         headers = {} if expected is None else {"If-Match": f'"{expected}"'}
         sent = {name: value for name, value in (body or {}).items() if value is not None}
-        return self._ask("POST", path, {}, json=sent, headers=headers).json()
+        return self._ask("POST", path, params or {}, json=sent, headers=headers).json()
 
     def delete(self, *path: str) -> None:
         """``DELETE /v1/…``."""

@@ -11,7 +11,7 @@ from typer.exceptions import Abort, TyperException
 from typer.main import get_command
 
 import lastgood
-from lastgood.cli import admin, documents, impact, keys, meaning, moves, output, proofs, running, state
+from lastgood.cli import admin, documents, impact, keys, meaning, moves, operations, output, proofs, running, state
 from lastgood.cli.commands import Group, Late, add, group, keep_server, keep_token
 from lastgood.errors import LastgoodError
 
@@ -37,8 +37,12 @@ add(
     app,
     {
         "publish": moves.publish,
-        "rollback": moves.rollback,
+        "plan": operations.plan,
         "impact": impact.impact,
+        "rollback": operations.rollback,
+        "operations": operations.operations,
+        "operation": operations.operation,
+        "rehearse": operations.rehearse,
         "log": moves.log,
         "run": running.run,
     },

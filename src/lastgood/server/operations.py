@@ -11,7 +11,7 @@ from lastgood.access import decisions
 from lastgood.db.audit import Principal
 from lastgood.errors import InvalidPlan, InvalidRequest
 from lastgood.history import channels, workflows
-from lastgood.release import declared, impact, journal, planfile, planning
+from lastgood.release import declared, impact, journal, planfile, planning, rehearsal
 from lastgood.release.journal import Operation
 from lastgood.release.plan import Plan
 from lastgood.release.planning import Wanted
@@ -141,6 +141,26 @@ def undo(
 ) -> dict[str, Any]:
     asked = served.store.write(lambda tx: journal.ask(tx, who, operation, "undo"), emergency=True)
     return run(served, asked, wait)
+
+
+@router.post("/workflows/{workflow}/rehearse", summary="Roll a shadow channel back and forward again")
+def rehearse(
+    workflow: str,
+    served: Served,
+    who: Annotated[Principal, Depends(may("workflow:rehearse"))],
+    channel: str = channels.LIVE,
+) -> dict[str, Any]:
+    engine.warm()
+    done = rehearsal.rehearse(served.means(), who, workflow, channel)
+    return {**done.as_data(), "report": done.report}
+
+
+@router.get("/workflows/{workflow}/rehearsals", summary="When it was rehearsed, how long it took, what failed")
+def list_rehearsals(
+    workflow: str, served: Served, who: Annotated[Principal, Depends(may("workflow:read"))]
+) -> dict[str, Any]:
+    with served.store.read() as tx:
+        return {"items": [one.as_data() for one in rehearsal.records(tx, workflow)], "next": None}
 
 
 def run(served: Context, operation: Operation, wait: float) -> dict[str, Any]:

@@ -3,13 +3,17 @@
 import sys
 import threading
 from dataclasses import dataclass, field
+from time import monotonic
 
+from lastgood.db.audit import Principal
 from lastgood.errors import LastgoodError, OperationOver, OperationTaken
-from lastgood.release import journal, operation
+from lastgood.release import journal, operation, rehearsal
 from lastgood.release.means import Means
 
 _LOOK_SECONDS = 2.0
 _PARK_SECONDS = 20.0
+_DUE_SECONDS = 60.0
+JOBS = Principal("jobs", "service")
 
 
 @dataclass(slots=True)
@@ -19,6 +23,7 @@ class Operators:
     means: Means
     _running: dict[str, threading.Thread] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _next: float = 0.0
 
     def start(self, id: str) -> None:
         """Run an operation in a thread of its own; where one runs here already, that goes on."""
@@ -44,6 +49,7 @@ class Operators:
                     waiting = journal.waiting(tx)
                 for id in waiting:
                     self.start(id)
+                self._rehearse()
             except LastgoodError as error:
                 print(f"lastgood: {error}", file=sys.stderr)
             if self.means.stopping.wait(_LOOK_SECONDS):
@@ -54,6 +60,18 @@ class Operators:
         self.means.stopping.set()
         for thread in list(self._running.values()):
             thread.join(_PARK_SECONDS)
+
+    def _rehearse(self) -> None:
+        """Rehearse what is due by the setting, one workflow after the other."""
+        hours = self.means.settings.rollback.rehearse_hours
+        if hours == 0 or monotonic() < self._next:
+            return
+        self._next = monotonic() + _DUE_SECONDS
+        with self.means.store.read() as tx:
+            due = rehearsal.due(tx, hours)
+        for workflow in due:
+            if not self.means.stopping.is_set():
+                rehearsal.rehearse(self.means, JOBS, workflow)
 
     def _run(self, id: str) -> None:
         try:
