@@ -20,8 +20,9 @@ from fastapi import FastAPI
 
 from lastgood.access import tokens
 from lastgood.db import process
+from lastgood.db.presence import Part, Presence
 from lastgood.db.store import Store, open_store
-from lastgood.db.tx import utc_now
+from lastgood.db.tx import Tx, utc_now
 from lastgood.errors import DataDirectoryTaken, InvalidSetting, LastgoodError
 from lastgood.history import blobs
 from lastgood.release.verification import Upstream
@@ -58,12 +59,19 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
     engine.require()
     with data_directory_lock(settings) as lock:
         store = open_store(settings)
+        if not store.postgres:  # the lock says that no other server is on this store
+            _strike(store, process.leave_all)
         api = listen(settings.api_host, settings.api_port)
         gateway = listen(settings.gateway_host, settings.gateway_port)
         engine_token, local_token = secrets.token_urlsafe(32), tokens.new_token()
         children = Children(
-            settings, engine_token=engine_token, gateway=gateway, engine_workers=settings.engine_workers
+            settings,
+            engine_token=engine_token,
+            gateway=gateway,
+            engine_workers=settings.engine_workers,
+            gone=lambda id: _strike(store, lambda tx: process.leave(tx, id)),
         )
+        presence = Presence(store, Part("api", url_of(api).removeprefix("http://")), Part("jobs"))
         with children:
             threading.Thread(target=engine.warm, daemon=True).start()
             over = threading.Event()
@@ -89,6 +97,7 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
             threading.Thread(target=context.operators.take_over, daemon=True).start()
             server = _Announcing(config, lambda: announce(running), context.operators.means.stopping)
             lock.write(json.dumps({**facts, "token": local_token}))
+            presence.start()
             try:
                 server.run(sockets=[api])
             finally:
@@ -96,7 +105,17 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
                 over.set()
                 context.close()
                 tidying.join()
+                presence.close()
                 store.close()
+
+
+def _strike(store: Store, rows: Callable[[Tx], None]) -> None:
+    """Strike processes that are known to have ended without a word. That is no more than tidy: a full disk must keep
+    no server from starting."""
+    try:
+        store.write(rows)
+    except LastgoodError as error:
+        print(f"lastgood: {error}", file=sys.stderr)
 
 
 def _tidy(store: Store, over: threading.Event) -> None:
