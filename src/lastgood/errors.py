@@ -28,6 +28,7 @@
     │   ├── UnknownChannel
     │   ├── UnknownKey
     │   ├── UnknownSmoke
+    │   ├── UnknownListener
     │   ├── UnknownOperation
     │   └── NothingKept
     ├── Conflict                     409  the request is fine, the state of things is not
@@ -236,6 +237,11 @@ class UnknownSmoke(NotFound):
 
 class UnknownOperation(NotFound):
     """There is no operation {operation!r}. `lastgood operations` lists them."""
+
+
+class UnknownListener(NotFound):
+    """There is no listener {listener!r}; lastgood.toml declares: {known}. Declare [listeners.{listener}] there, or
+    take the name out of the plan."""
 
 
 class NothingKept(NotFound):

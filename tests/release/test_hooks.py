@@ -120,7 +120,7 @@ def test_a_reason_longer_than_a_variable_can_be_is_whole_on_standard_input() -> 
         (lambda place: f"{place}/absent", "there is no {command}."),
         (lambda place: "no-such-backup-tool", "there is no no-such-backup-tool on the PATH."),
         (lambda place: program(place / "plain", "#!/bin/sh\n", 0o644), "{command} may not be executed; chmod +x it."),
-        (lambda place: str(place), "{command} is a directory."),
+        (str, "{command} is a directory."),
         (lambda place: program(place / "text", "hello\n"), "{command} is no program, nor a script whose first line"),
         (
             lambda place: program(place / "dos", "#!/bin/sh\r\necho hello\r\n"),

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Final
+from typing import IO, Final
 
 from lastgood.dsl.mask import Mask
 from lastgood.release.means import Notice
@@ -185,7 +185,7 @@ class _Running:
             if not self._given:
                 self._drop(self._stdin)
 
-    def _drop(self, pipe: "subprocess.IO[bytes]") -> None:
+    def _drop(self, pipe: IO[bytes]) -> None:
         self._selector.unregister(pipe)
         pipe.close()
 

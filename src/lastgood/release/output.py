@@ -71,7 +71,8 @@ def masked(text: str, mask: Mask) -> str:
 
 def server_secrets(settings: Settings) -> tuple[str, ...]:
     """The secret values that the settings hold: tokens, and the passwords in addresses."""
-    urls = [settings.database, *(one.url for one in (*settings.data_checks.values(), *settings.middleware.values()))]
+    checks = (check.url for check in settings.data_checks.values())
+    urls = [settings.database, *checks, *(one.url for one in settings.middleware.values())]
     found = [settings.token, settings.llm_api_key, settings.alert_webhook, *map(_password, urls)]
     for hook in settings.hooks.values():
         found += named_secrets(hook.environment.items())
