@@ -11,7 +11,20 @@ from typer.exceptions import Abort, TyperException
 from typer.main import get_command
 
 import lastgood
-from lastgood.cli import admin, documents, impact, keys, meaning, moves, operations, output, proofs, running, state
+from lastgood.cli import (
+    admin,
+    cluster,
+    documents,
+    impact,
+    keys,
+    meaning,
+    moves,
+    operations,
+    output,
+    proofs,
+    running,
+    state,
+)
 from lastgood.cli.commands import Group, Late, add, group, keep_server, keep_token
 from lastgood.errors import LastgoodError
 
@@ -66,7 +79,13 @@ add(app, {"mark": proofs.mark}, "Prove them")
 app.add_typer(proofs.smoke, name="smoke", rich_help_panel="Prove them")
 add(
     app,
-    {"status": state.status, "changes": state.changes, "doctor": state.doctor, "fsck": meaning.fsck},
+    {
+        "status": state.status,
+        "changes": state.changes,
+        "doctor": state.doctor,
+        "cluster": cluster.cluster,
+        "fsck": meaning.fsck,
+    },
     "See how things stand",
 )
 app.add_typer(keys.key, name="key", rich_help_panel="Doors and server")

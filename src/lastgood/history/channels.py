@@ -237,9 +237,10 @@ def move(
     Whether `to` is a sensible target is the caller's question; this only moves, once, and records it. Raises
     `ChannelMoved` (who was first, where to and when) and `StillApplying`."""
     generation = expected + 1
+    revision = routing.bump(tx, workflow=workflow.id, channel=channel.name, generation=generation)
     changed = tx.connection.execute(
         _SET,
-        {"channel": channel.pk, "expected": expected, "to": to.pk, "at_revision": routing.bump(tx), "at": tx.now},
+        {"channel": channel.pk, "expected": expected, "to": to.pk, "at_revision": revision, "at": tx.now},
     ).rowcount
     if changed != 1:
         raise _lost(tx, workflow, channel, expected)
