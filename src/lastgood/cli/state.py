@@ -95,7 +95,12 @@ def doctor(ctx: typer.Context, as_json: Json = False) -> None:
 def is_it_well(found: dict[str, Any]) -> tuple[str, str]:
     """One sentence on the API's `status` answer, the worst first, and its colour."""
     rows = [one for one in found["workflows"] if one["version"]]
-    silent = [one for one in found["processes"] if not one["live"]]
+    # One that is gone did not come back within a minute and serves nobody, unless it goes on without the store.
+    silent = [
+        one
+        for one in found["processes"]
+        if not one["live"] and (one.get("state") != "gone" or one.get("on_store_loss") == "serve")
+    ]
     for one in rows:
         name = f"{one['channel']} of {one['slug']}"
         if one["proven"] == "failed":
