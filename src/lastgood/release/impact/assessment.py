@@ -108,7 +108,7 @@ def _part(means: Means, tx: Tx, move: _Move, users: _Users, callers: Callers) ->
         secrets = versions.secrets_changed(tx, move.from_version, move.to_version)
     difference = compare(old, new, secrets_changed=secrets) if old is not None and new is not None else None
     effect, sentence, why = _effect(move, old, new, difference)
-    things = touched(old, new, difference) if effect != "same" else ()
+    things = touched(old, new, difference, certain=effect != "unknown") if effect != "same" else ()
     further = dependants(move.workflow.id, users.of) if move.channel == channels.LIVE else ()
     around = {move.workflow.slug: callers.of(tx, move.workflow)}
     for one in further:

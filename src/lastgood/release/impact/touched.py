@@ -4,7 +4,7 @@ tools and triggers."""
 import re
 from collections import defaultdict, deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from lastgood.dsl import Document
@@ -16,6 +16,7 @@ from lastgood.dsl.references import References
 
 Kind = Literal["host", "queue", "cache", "database", "model", "knowledge base", "tool", "trigger"]
 How = Literal["changed", "fed", "any"]
+Side = Literal["both", "before", "after"]
 
 HOWS: Final[tuple[How, ...]] = ("changed", "any", "fed")
 KINDS: Final[tuple[Kind, ...]] = (
@@ -49,7 +50,7 @@ class Touched:
     name: str
     nodes: tuple[str, ...]
     how: How = "changed"
-    side: Literal["both", "before", "after"] = "both"
+    side: Side = "both"
 
     def as_data(self) -> dict[str, Any]:
         """Its JSON form."""
@@ -62,33 +63,26 @@ class Touched:
         }
 
 
-def touched(old: Document | None, new: Document | None, difference: Difference | None) -> tuple[Touched, ...]:
+def touched(
+    old: Document | None, new: Document | None, difference: Difference | None, *, certain: bool = True
+) -> tuple[Touched, ...]:
     """What differs between `old` and `new` reaches outside, by kind and name. Without a `difference` (one of the two
-    is not there, or cannot be read) every node counts as changed."""
-    before, after = _changed(difference)
-    sides: list[tuple[Literal["before", "after"], Document | None, frozenset[str] | None]] = [
-        ("before", old, before),
-        ("after", new, after),
-    ]
-    found: dict[tuple[Kind, str], list[tuple[str, Touched]]] = defaultdict(list)
-    for side, document, nodes in sides:
-        for one in _of_one(document, nodes, difference) if document is not None else ():
-            found[one.kind, one.name].append((side, one))
-    both = old is not None and new is not None
-    merged = (_merged(list(pieces), both) for pieces in found.values())
+    is not there) every node counts as changed; where it is not even `certain` what changes, as ``any``."""
+    found: dict[tuple[Kind, str], list[Touched]] = defaultdict(list)
+    sides: tuple[tuple[Side, Document | None], ...] = (("before", old), ("after", new))
+    for (side, document), nodes in zip(sides, _changed(difference), strict=True):
+        for one in _of_one(document, nodes, difference, certain) if document is not None else ():
+            found[one.kind, one.name].append(replace(one, side=side))
+    merged = map(_merged, found.values())
     return tuple(sorted(merged, key=lambda one: (KINDS.index(one.kind), HOWS.index(one.how), one.name)))
 
 
-def _merged(pieces: list[tuple[str, Touched]], both: bool) -> Touched:
-    sides = {side for side, _ in pieces}
-    side: Literal["both", "before", "after"] = "both"
-    if both and len(sides) == 1:
-        side = "before" if "before" in sides else "after"
-    first = pieces[0][1]
+def _merged(pieces: list[Touched]) -> Touched:
     # What a changed node touches in one version counts, though in the other one that node is only fed.
-    how = min((one.how for _, one in pieces), key=HOWS.index)
-    nodes = tuple(dict.fromkeys(title for _, one in pieces if one.how == how for title in one.nodes))
-    return Touched(first.kind, first.name, nodes, how, side)
+    how = min((one.how for one in pieces), key=HOWS.index)
+    nodes = tuple(dict.fromkeys(title for one in pieces if one.how == how for title in one.nodes))
+    one_side = len({one.side for one in pieces}) == 1
+    return replace(pieces[0], nodes=nodes, how=how, side=pieces[0].side if one_side else "both")
 
 
 def _changed(difference: Difference | None) -> tuple[frozenset[str] | None, frozenset[str] | None]:
@@ -110,14 +104,16 @@ def _changed(difference: Difference | None) -> tuple[frozenset[str] | None, froz
     return frozenset(before), frozenset(after)
 
 
-def _of_one(document: Document, nodes: frozenset[str] | None, difference: Difference | None) -> Iterator[Touched]:
+def _of_one(
+    document: Document, nodes: frozenset[str] | None, difference: Difference | None, certain: bool
+) -> Iterator[Touched]:
     """What the `nodes` of one document touch, and what those touch that hang on them."""
     index = Index(document)
     references = References(index)
     changed = frozenset((*index.nodes, _APP)) if nodes is None else nodes | _readers(references, difference)
     fed = _onward(index, references, changed) - changed
     for kind, name, users in _needs(document, index, references):
-        itself: How = "any" if nodes is None else "changed"
+        itself: How = "changed" if certain else "any"
         ways: list[tuple[How, list[str]]] = [
             (itself, [one for one in users if one in changed]),
             ("fed", [one for one in users if one in fed]),
