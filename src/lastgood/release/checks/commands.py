@@ -6,6 +6,8 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 
+from lastgood.release.commands import inherited
+
 _MOST = 2**20
 
 
@@ -18,6 +20,7 @@ def output_of(command: Sequence[str], seconds: float, *, input: str = "") -> str
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        env=inherited(),
         start_new_session=True,
     ) as process:
         try:

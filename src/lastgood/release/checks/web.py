@@ -40,6 +40,9 @@ def get(url: str, seconds: float, headers: Mapping[str, str] | None = None) -> A
     """Send a GET to `url` and take the status of its answer; redirections are not followed, so that `headers` go
     nowhere else. Raises nothing."""
     began = perf_counter()
+    if not all(value.isascii() and value.isprintable() for value in (headers or {}).values()):
+        # Checked here, because the client's debug log would quote it.
+        return Answer(None, "its header holds a line break or another character that cannot be sent", 0.0)
     status, reason = None, ""
     try:
         # No proxies and no .netrc: what was declared is asked, with what was declared.
