@@ -2,6 +2,7 @@
 
 The file is looked for in the data directory (``LASTGOOD_HOME``, else ``~/.lastgood``)."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -77,6 +79,10 @@ class Settings(BaseSettings):
     llm_api_key: str = Field(default="", description="Key for it.", repr=False)
     llm_model: str = Field(default="", description="Model asked for instead of the one a node names.")
 
+    rules: dict[str, str] = Field(
+        default={},
+        description="Change rules raised to a severity or a tier, by id: model-changed = 'breaking'. None is lowered.",
+    )
     rollback: Rollback = Field(default_factory=Rollback, description="How rollbacks are done.")
     services: dict[str, Service] = Field(default={}, description="The service catalogue.")
     middleware: dict[str, Middleware] = Field(
@@ -122,5 +128,9 @@ def load(**flags: Any) -> Settings:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         raise InvalidSetting(name=name, value=str(first.get("input")), reason=first["msg"]) from None
+    except SettingsError as error:  # a variable that must hold JSON holds none; it may hold a key, so it is not shown
+        found = re.search(r'field "(\w+)"', str(error))
+        name = f"LASTGOOD_{found[1].upper() if found else '*'}"
+        raise InvalidSetting(name=name, value="…", reason="it is a table, so write it as JSON") from None
     except tomllib.TOMLDecodeError as error:
         raise InvalidSetting(name="lastgood.toml", value="", reason=str(error)) from None

@@ -96,3 +96,47 @@ def test_a_person_may_raise_the_number(lastgood: Run, given: tuple[str, ...], co
     done = lastgood("publish", SLUG, NEW, *given)
     assert done.code == code
     assert said in done.out + done.err
+
+
+RAISED = {"LASTGOOD_RULES": '{"template-changed": "breaking"}'}
+
+
+def test_a_setting_raises_what_a_difference_means(lastgood: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def severities(*what: object) -> set[tuple[str, str]]:
+        told = lastgood("diff", *what, "--json").json["changes"]
+        return {(change["severity"], change["tier"]) for change in told}
+
+    files = written(home.parent, "one {{ text }}"), written(home.parent, "two {{ text }}")
+    assert severities(*files) == severities(SLUG, OLD, NEW) == {("info", "BEHAVIOUR")}
+    (home / "lastgood.toml").write_text('[rules]\ntemplate-changed = "INTEGRATION"\n')
+    assert severities(*files) == severities(SLUG, OLD, NEW) == {("info", "INTEGRATION")}
+    monkeypatch.setenv("LASTGOOD_RULES", RAISED["LASTGOOD_RULES"])
+    assert severities(*files) == severities(SLUG, OLD, NEW) == {("breaking", "BEHAVIOUR")}
+
+
+def test_a_setting_raises_the_number_of_a_publish(lastgood: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LASTGOOD_RULES", RAISED["LASTGOOD_RULES"])
+    done = lastgood("publish", SLUG, NEW)
+    assert done.code == 0
+    assert done.lines[1].startswith("SemVer 2.0.0 (major): template-changed:")
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ('{"no-such-rule": "breaking"}', "rules.no-such-rule cannot be 'breaking': there is no change rule"),
+        ('{"output-removed": "info"}', "rules.output-removed cannot be 'info': the rule is breaking"),
+        ('{"template-changed": "LAYOUT"}', "rules.template-changed cannot be 'LAYOUT': the rule is BEHAVIOUR"),
+        ("template-changed=breaking", "LASTGOOD_RULES cannot be '…': it is a table"),
+    ],
+)
+def test_a_setting_that_lowers_a_rule_is_refused(
+    lastgood: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rules: str, said: str
+) -> None:
+    monkeypatch.setenv("LASTGOOD_RULES", rules)
+    file = written(tmp_path, "one {{ text }}")
+    for what in (("diff", file, file), ("diff", SLUG), ("publish", SLUG, NEW)):
+        done = lastgood(*what)
+        assert done.code == 2
+        assert said in done.err
+        assert done.err.count("\n") == 1

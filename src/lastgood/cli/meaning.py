@@ -267,12 +267,14 @@ def _owned(api: Client, workflow: str, version: str) -> None:
 def _of_files(old: Path, new: Path) -> dict[str, Any]:
     """The difference of two files; secret variables by their values, which are not shown."""
     from lastgood import dsl
+    from lastgood.dsl.rules import RuleSettings
     from lastgood.dsl.telling import tell
+    from lastgood.settings import load
 
     first, second = _read(old), _read(new)
     before, after = dsl.take_secrets(first)[1], dsl.take_secrets(second)[1]
     changed = frozenset(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
-    return tell(first, second, changed)
+    return tell(first, second, changed, RuleSettings(load().rules))
 
 
 def _read(path: Path) -> Any:

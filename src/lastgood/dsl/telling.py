@@ -10,13 +10,19 @@ from lastgood.dsl.document import Document
 from lastgood.dsl.rules import Change
 
 
-def tell(old: Document, new: Document, secrets_changed: frozenset[str] = frozenset()) -> dict[str, Any]:
+def tell(
+    old: Document,
+    new: Document,
+    secrets_changed: frozenset[str] = frozenset(),
+    settings: rules.RuleSettings = rules.PLAIN,
+) -> dict[str, Any]:
     """The difference as JSON values: `changes` by the change rules (breaking first, each with its witness),
-    `difference` as data, `lines` to read, `stat` a line for each node, `markdown`, and a `summary`."""
+    `difference` as data, `lines` to read, `stat` a line for each node, `markdown`, and a `summary`. Raises
+    `InvalidSetting` for `settings` that name no rule or make one lighter."""
     found = compare(old, new, secrets_changed=secrets_changed)
     return {
         "summary": summary(found),
-        "changes": [_change(change) for change in rules.judge(old, new, found)],
+        "changes": [_change(change) for change in rules.judge(old, new, found, settings)],
         "difference": as_data(found),
         "lines": [
             {

@@ -6,6 +6,7 @@ from typing import Any
 from lastgood.access import decisions
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
+from lastgood.dsl.rules import PLAIN, RuleSettings
 from lastgood.dsl.semver import Bump
 from lastgood.errors import (
     AlreadyActive,
@@ -52,18 +53,20 @@ def publish(
     semver: str | None = None,
     force: bool = False,
     operation: str | None = None,
+    rules: RuleSettings = PLAIN,
 ) -> Moved:
     """Point `channel` (made when it is new) to a version, candidates included.
 
     A failed version needs `force`, the permission for it and a reason; one that its target cannot run is refused.
-    It gets its SemVer by what changed since the highest number, or `semver` where that is not lower. Raises
-    `AlreadyActive`, `FailedVersion`, `NoGraph`, `NotRunnable`, `NumberTooLow`, `ChannelMoved`, `UnknownVersion`."""
+    It gets its SemVer by what changed since the highest number (`rules` raises change rules), or `semver` where that is
+    not lower. Raises `AlreadyActive`, `FailedVersion`, `NoGraph`, `NotRunnable`, `NumberTooLow`, `ChannelMoved`, `UnknownVersion`,
+    `InvalidSetting`."""
     version = versions.find(tx, version_id, workflow)
     pointer = channels.ensure(tx, workflow, channel)
     channels.expect(tx, workflow, pointer, expected)
     _check_failed(tx, who, workflow, version, force=force, reason=reason)
     _check_runs(tx, workflow, version)
-    bump = numbering.number(tx, who, version, semver, force=force, reason=reason)
+    bump = numbering.number(tx, who, version, semver, force=force, reason=reason, rules=rules)
     moved = _move(tx, who, workflow, pointer, version, "publish", expected, reason, "named", operation)
     return replace(moved, bump=bump)
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from lastgood.db import audit, process
 from lastgood.db.tx import Tx, parse_time, utc_now
+from lastgood.dsl.rules import RuleSettings
 from lastgood.errors import PlanVoid
 from lastgood.history import versions, workflows
 from lastgood.release import declared, hooks, listeners, moves, preflight, report
@@ -123,7 +124,8 @@ def move(doing: Doing, tx: Tx) -> Result:
             "operation": operation.id,
         }
         if plan.kind == "publish":
-            moved = moves.publish(tx, operation.who, workflow, planned.to_version, semver=plan.semver, **common)
+            numbered = {"semver": plan.semver, "rules": RuleSettings(doing.means.settings.rules)}
+            moved = moves.publish(tx, operation.who, workflow, planned.to_version, **numbered, **common)
         else:
             moved = moves.rollback(tx, operation.who, workflow, to=planned.to_version, why=planned.why, **common)
         made.append(moves.public(moved))

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 import lastgood
 from lastgood.db.store import Store
+from lastgood.dsl.rules import RULES, RuleSettings
 from lastgood.errors import Unavailable
 from lastgood.release.verification import Upstream
 from lastgood.server import cluster, documents, impact, meaning, operations, pointers, proofs, state
@@ -32,7 +33,9 @@ def make_app(
     local_token: str = "",
     facts: dict[str, Any] | None = None,
 ) -> FastAPI:
-    """The management API on an open `store` (see `Context` for the rest)."""
+    """The management API on an open `store` (see `Context` for the rest). Raises `InvalidSetting` for rules that the
+    settings name wrongly."""
+    RuleSettings(store.settings.rules).settle(RULES)
     app = FastAPI(title="Lastgood", version=lastgood.__version__, description=_ABOUT)
     app.state.context = Context(
         store, engine, trusted, local_token, {"version": lastgood.__version__, **(facts or {})}

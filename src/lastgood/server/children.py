@@ -250,9 +250,12 @@ class Children:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The settings that differ from their defaults, as the variables that a child reads."""
+    """The settings that differ from their defaults, as the variables that a child reads: tables and lists as JSON."""
     values = settings.model_dump(mode="json", exclude_defaults=True)
     return {
         "LASTGOOD_HOME": str(settings.home),
-        **{f"LASTGOOD_{name.upper()}": str(value) for name, value in values.items()},
+        **{
+            f"LASTGOOD_{name.upper()}": json.dumps(value) if isinstance(value, dict | list) else str(value)
+            for name, value in values.items()
+        },
     }

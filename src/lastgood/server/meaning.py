@@ -13,6 +13,7 @@ from lastgood.dsl import lint
 from lastgood.dsl.compare import compare
 from lastgood.dsl.dependencies import dependencies
 from lastgood.dsl.drawing import draw, draw_comparison
+from lastgood.dsl.rules import RuleSettings
 from lastgood.dsl.schema import input_schema, output_schema
 from lastgood.dsl.telling import tell
 from lastgood.history import channels, versions, workflows
@@ -53,6 +54,7 @@ def read_difference(
             versions.document_of(tx, first),
             versions.document_of(tx, second),
             versions.secrets_changed(tx, first, second),
+            RuleSettings(served.store.settings.rules),
         )
     return {"old": first.public(), "new": second.public(), **found}
 

@@ -4,7 +4,8 @@ import itertools
 
 import pytest
 
-from lastgood.dsl.rules import Change, RuleSettings, judge
+from lastgood.dsl import Document
+from lastgood.dsl.rules import RULES, Change, RuleSettings, judge
 from lastgood.dsl.semver import may_take, next_version, read_version
 from lastgood.errors import InvalidInput, InvalidSetting
 
@@ -13,7 +14,8 @@ from .small import field_of, gives, takes, with_node
 BREAKING = judge(takes(), takes(field_of("a", required=True)))
 ADDITIVE = judge(takes(), takes(field_of("a")))
 MODEL = judge(with_node("llm", {"model": {"name": "a"}}), with_node("llm", {"model": {"name": "b"}}))
-PROMPT = judge(with_node("llm", {"instruction": "a"}), with_node("llm", {"instruction": "b"}))
+PROMPTS = with_node("llm", {"instruction": "a"}), with_node("llm", {"instruction": "b"})
+PROMPT = judge(*PROMPTS)
 TITLE = judge(with_node("code", {"title": "a"}), with_node("code", {"title": "b"}))
 KINDS = {"breaking": BREAKING, "additive": ADDITIVE, "model": MODEL, "prompt": PROMPT, "title": TITLE, "nothing": ()}
 
@@ -115,13 +117,37 @@ def test_a_raised_rule_raises_the_version() -> None:
 
 
 @pytest.mark.parametrize(
-    ("severities", "reason"),
+    ("changes", "raised", "version"),
     [
-        ({"no-such-rule": "breaking"}, "no change rule"),
-        ({"output-removed": "info"}, "can only raise"),
-        ({"output-added": "fatal"}, "a severity is one of"),
+        (PROMPTS, {"prompt-changed": "INTEGRATION"}, "1.1.0"),
+        (PROMPTS, {"prompt-changed": "CALLER"}, "1.1.0"),
+        (PROMPTS, {"prompt-changed": "breaking"}, "2.0.0"),
+        (PROMPTS, {"prompt-changed": "warning"}, "1.0.1"),
+        (PROMPTS, {"prompt-changed": "BEHAVIOUR"}, "1.0.1"),
+        (PROMPTS, {"model-changed": "breaking"}, "1.0.1"),
     ],
 )
-def test_settings_that_make_no_sense(severities: dict[str, str], reason: str) -> None:
+def test_what_a_rule_may_be_raised_to(
+    changes: tuple[Document, Document], raised: dict[str, str], version: str
+) -> None:
+    assert next_version("1.0.0", judge(*changes, settings=RuleSettings(raised))).version == version
+
+
+def test_a_raised_tier_is_told_and_the_rule_stays_as_it_is() -> None:
+    (change,) = judge(*PROMPTS, settings=RuleSettings({"prompt-changed": "INTEGRATION"}))
+    assert change.rule.tier == "INTEGRATION"
+    assert RULES["prompt-changed"].tier == "BEHAVIOUR"
+
+
+@pytest.mark.parametrize(
+    ("raised", "reason"),
+    [
+        ({"no-such-rule": "breaking"}, "rules.no-such-rule .* no change rule"),
+        ({"output-removed": "info"}, "rules.output-removed .* is breaking, .* can only raise"),
+        ({"output-added": "LAYOUT"}, "rules.output-added .* is CALLER, .* can only raise"),
+        ({"output-added": "fatal"}, "raised to a severity"),
+    ],
+)
+def test_settings_that_make_no_sense(raised: dict[str, str], reason: str) -> None:
     with pytest.raises(InvalidSetting, match=reason):
-        judge(takes(), takes(), settings=RuleSettings(severities))  # type: ignore[arg-type]
+        judge(takes(), takes(), settings=RuleSettings(raised))

@@ -2,13 +2,15 @@
 
 from lastgood.dsl.rules.contract import refusal
 from lastgood.dsl.rules.guide import guide
-from lastgood.dsl.rules.judge import judge
+from lastgood.dsl.rules.judge import PLAIN, judge
 from lastgood.dsl.rules.registry import RULES
-from lastgood.dsl.rules.rule import SEVERITIES, Change, Rule, RuleSettings, Severity, Tier, Witness
+from lastgood.dsl.rules.rule import SEVERITIES, TIERS, Change, Rule, RuleSettings, Severity, Tier, Witness
 
 __all__ = [
+    "PLAIN",
     "RULES",
     "SEVERITIES",
+    "TIERS",
     "Change",
     "Rule",
     "RuleSettings",

@@ -69,12 +69,12 @@ class Case:
             weight = "warning"
         self.told.append(
             Change(
-                found,
+                self.settings.rule(found),
                 sentence,
                 path or (node.path if node else ""),
                 node.id if node else "",
                 node.title if node else "",
-                self.settings.raised(found, weight),
+                self.settings.severity(found, weight),
                 witness if weight == "breaking" else None,
             )
         )

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from lastgood.dsl.rules.registry import TIERS
+from lastgood.dsl.rules.registry import THEMES
 from lastgood.dsl.rules.rule import Rule
 
 _INTRODUCTION: Final = """# Change rules
@@ -27,8 +27,17 @@ A witness is a request that the old version takes and the new one refuses, tried
 that is gone or of another type. Where a rule says breaking and no witness is found, the change is told as a warning.
 What counts is what the document declares: a Dify server that drops files silently still breaks a promise.
 
-A setting raises any rule (`{"model-changed": "breaking"}`); none can be made lighter. The first version is 1.0.0;
-below 1.0 the minor is the major.
+A setting raises any rule, to a severity or to a tier, for the numbers that `publish` gives and for every difference
+that is told; none can be made lighter. In `lastgood.toml`:
+
+```toml
+[rules]
+model-changed = "breaking"       # another model: major
+prompt-changed = "INTEGRATION"   # another prompt: minor
+```
+
+or as a variable, `LASTGOOD_RULES='{"model-changed": "breaking"}'`. The first version is 1.0.0; below 1.0 the minor is
+the major.
 
 How often the rules are right on real histories: [change-rules-precision.md](change-rules-precision.md).
 """
@@ -37,11 +46,11 @@ How often the rules are right on real histories: [change-rules-precision.md](cha
 def guide() -> str:
     """The page ``docs/change-rules.md``."""
     parts = [_INTRODUCTION]
-    for tier in TIERS:
-        about = (tier.__doc__ or "").removeprefix("Rules on ").rstrip(".")
-        first = next(iter(tier.RULES.values()))
+    for theme in THEMES:
+        about = (theme.__doc__ or "").removeprefix("Rules on ").rstrip(".")
+        first = next(iter(theme.RULES.values()))
         parts.append(f"## {first.tier}: {about}\n\n| rule | severity | what happened | what comes of it | example |")
-        parts.append("|---|---|---|---|---|\n" + "\n".join(map(_row, tier.RULES.values())) + "\n")
+        parts.append("|---|---|---|---|---|\n" + "\n".join(map(_row, theme.RULES.values())) + "\n")
     return "\n".join(parts).replace("|\n\n|---", "|\n|---")
 
 

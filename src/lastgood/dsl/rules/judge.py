@@ -14,11 +14,10 @@ from lastgood.dsl.rules.needs import judge_needs
 from lastgood.dsl.rules.nodes import Nodes
 from lastgood.dsl.rules.outputs import judge_outputs, judge_streaming
 from lastgood.dsl.rules.registry import RULES
-from lastgood.dsl.rules.rule import SEVERITIES, Change, RuleSettings
+from lastgood.dsl.rules.rule import SEVERITIES, TIERS, Change, RuleSettings
 from lastgood.dsl.rules.webhooks import judge_webhooks
 
 PLAIN: Final = RuleSettings()
-_TIERS: Final = ("CALLER", "INTEGRATION", "BEHAVIOUR", "LAYOUT")
 
 
 def judge(
@@ -27,11 +26,11 @@ def judge(
     """What the difference between two documents means, and to whom: breaking changes first, then by tier.
 
     `difference` is `compare(old, new)` if it is there already; it also brings the names of secrets whose values
-    changed. Raises `InvalidSetting` for settings that name no rule or make one lighter."""
+    changed. `settings` raises rules. Raises `InvalidSetting` for one that names no rule or makes one lighter."""
     settings.settle(RULES)
     case, _ = examined(old, new, compare(old, new) if difference is None else difference, settings)
     return tuple(
-        sorted(case.told, key=lambda change: (-SEVERITIES.index(change.severity), _TIERS.index(change.rule.tier)))
+        sorted(case.told, key=lambda change: (-SEVERITIES.index(change.severity), -TIERS.index(change.rule.tier)))
     )
 
 

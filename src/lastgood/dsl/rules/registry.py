@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from lastgood.dsl.rules import behaviour, caller, integration, layout
+from lastgood.dsl.rules import behaviour, integration, layout, request, response
 from lastgood.dsl.rules.rule import Rule
 
-TIERS: Final = (caller, integration, behaviour, layout)
-RULES: Final[Mapping[str, Rule]] = caller.RULES | integration.RULES | behaviour.RULES | layout.RULES
+THEMES: Final = (request, response, integration, behaviour, layout)
+RULES: Final[Mapping[str, Rule]] = {id: rule for theme in THEMES for id, rule in theme.RULES.items()}

@@ -1,7 +1,7 @@
 """What a change rule is, what it finds, and how its severity is set."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from lastgood.dsl.lint.clear import known
@@ -11,6 +11,8 @@ type Tier = Literal["CALLER", "INTEGRATION", "BEHAVIOUR", "LAYOUT"]
 type Severity = Literal["info", "warning", "breaking"]
 
 SEVERITIES: Final[tuple[Severity, ...]] = ("info", "warning", "breaking")
+TIERS: Final[tuple[Tier, ...]] = ("LAYOUT", "BEHAVIOUR", "INTEGRATION", "CALLER")
+"""The least weighty first, as `SEVERITIES` are."""
 _LONGEST: Final = 60
 
 
@@ -60,26 +62,37 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class RuleSettings:
-    """`severities` raises rules, by id: a team that takes another model for a break says ``{"model-changed":
-    "breaking"}``. No rule can be made lighter than it is; `settle` refuses that."""
+    """`raised` raises rules, by id, to a severity or to a tier. A team that takes another model for a break says
+    ``{"model-changed": "breaking"}``; one that gives a new prompt a minor version says ``{"prompt-changed":
+    "INTEGRATION"}``. No rule can be made lighter than it is; `settle` refuses that."""
 
-    severities: Mapping[str, Severity] = field(default_factory=dict)
+    raised: Mapping[str, str] = field(default_factory=dict)
 
     def settle(self, rules: Mapping[str, Rule]) -> None:
-        """Raises `InvalidSetting` for a rule that does not exist, a severity that does not, or a lowered one."""
-        for name, severity in self.severities.items():
+        """Raises `InvalidSetting` for a rule that does not exist, for what is neither a severity nor a tier, and for
+        a rule made lighter."""
+        for name, level in self.raised.items():
             if name not in rules:
-                raise InvalidSetting(name="severities", value=name, reason="there is no change rule of that name")
-            if severity not in SEVERITIES:
-                reason = f"a severity is one of {', '.join(SEVERITIES)}"
-                raise InvalidSetting(name=f"severities.{name}", value=severity, reason=reason)
-            if SEVERITIES.index(severity) < SEVERITIES.index(rules[name].severity):
-                reason = f"the rule is {rules[name].severity}, and a setting can only raise it"
-                raise InvalidSetting(name=f"severities.{name}", value=severity, reason=reason)
+                raise InvalidSetting(name=f"rules.{name}", value=level, reason="there is no change rule of that name")
+            present = rules[name].severity if level in SEVERITIES else rules[name].tier
+            scale: tuple[str, ...] = SEVERITIES if level in SEVERITIES else TIERS
+            if level not in scale:
+                reason = f"a rule is raised to a severity ({', '.join(SEVERITIES)}) or a tier ({', '.join(TIERS)})"
+                raise InvalidSetting(name=f"rules.{name}", value=level, reason=reason)
+            if scale.index(level) < scale.index(present):
+                reason = f"the rule is {present}, and a setting can only raise it"
+                raise InvalidSetting(name=f"rules.{name}", value=level, reason=reason)
 
-    def raised(self, rule: Rule, severity: Severity) -> Severity:
-        """What a change that `rule` found with `severity` weighs."""
-        return max(severity, self.severities.get(rule.id, severity), key=SEVERITIES.index)
+    def severity(self, rule: Rule, found: Severity) -> Severity:
+        """What a change that `rule` found with the severity `found` weighs."""
+        wanted = self.raised.get(rule.id)
+        return max((found, *(one for one in SEVERITIES if one == wanted)), key=SEVERITIES.index)
+
+    def rule(self, rule: Rule) -> Rule:
+        """`rule` in the tier that it is raised to."""
+        wanted = self.raised.get(rule.id)
+        tier = max((rule.tier, *(one for one in TIERS if one == wanted)), key=TIERS.index)
+        return rule if tier == rule.tier else replace(rule, tier=tier)
 
 
 def table(tier: Tier, *rows: tuple[str, Severity, str, str, str]) -> dict[str, Rule]:
