@@ -81,7 +81,7 @@ class Settings(BaseSettings):
 
     rules: dict[str, str] = Field(
         default={},
-        description="Change rules raised to a severity or a tier, by id: model-changed = 'breaking'. None is lowered.",
+        description="Change rules raised to a severity or a tier, such as model-changed = 'breaking'.",
     )
     rollback: Rollback = Field(default_factory=Rollback, description="How rollbacks are done.")
     services: dict[str, Service] = Field(default={}, description="The service catalogue.")

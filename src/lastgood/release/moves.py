@@ -58,9 +58,9 @@ def publish(
     """Point `channel` (made when it is new) to a version, candidates included.
 
     A failed version needs `force`, the permission for it and a reason; one that its target cannot run is refused.
-    It gets its SemVer by what changed since the highest number (`rules` raises change rules), or `semver` where that is
-    not lower. Raises `AlreadyActive`, `FailedVersion`, `NoGraph`, `NotRunnable`, `NumberTooLow`, `ChannelMoved`, `UnknownVersion`,
-    `InvalidSetting`."""
+    It gets its SemVer by what changed since the highest number (`rules` raises change rules), or `semver` where that
+    is not lower. Raises `AlreadyActive`, `FailedVersion`, `NoGraph`, `NotRunnable`, `NumberTooLow`, `ChannelMoved`,
+    `UnknownVersion`, `InvalidSetting`."""
     version = versions.find(tx, version_id, workflow)
     pointer = channels.ensure(tx, workflow, channel)
     channels.expect(tx, workflow, pointer, expected)

@@ -124,8 +124,15 @@ def move(doing: Doing, tx: Tx) -> Result:
             "operation": operation.id,
         }
         if plan.kind == "publish":
-            numbered = {"semver": plan.semver, "rules": RuleSettings(doing.means.settings.rules)}
-            moved = moves.publish(tx, operation.who, workflow, planned.to_version, **numbered, **common)
+            moved = moves.publish(
+                tx,
+                operation.who,
+                workflow,
+                planned.to_version,
+                semver=plan.semver,
+                rules=RuleSettings(doing.means.settings.rules),
+                **common,
+            )
         else:
             moved = moves.rollback(tx, operation.who, workflow, to=planned.to_version, why=planned.why, **common)
         made.append(moves.public(moved))
