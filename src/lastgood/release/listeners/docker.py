@@ -64,21 +64,19 @@ def _look(name: str, until: float, mask: Mask) -> Seen | None:
         if any(words in ended.output.lower() for words in _ABSENT):
             return None
         raise tools.Stopped(Answer("failed", tools.telling(("docker", "inspect", name), ended)))
-    state, code, health, *_ = [*ended.last_line.split(), "", "", ""]
-    if state not in _STATES:
-        return Seen("lost", f"docker inspect said nothing of how {name} is")
+    state, code, health = tools.line_of(ended, _STATES)
     return _judged(name, state, code, health)
 
 
 def _judged(name: str, state: str, code: str, health: str) -> Seen:
-    if state == "running" and health in ("", "none", "healthy"):
-        return Seen("well", f"{name} is running" + (" and healthy" if health == "healthy" else ""))
-    if state == "running" and health == "unhealthy":
-        return Seen("lost", f"{name} is running but unhealthy; look at docker inspect {name}")
     if state == "running":
-        return Seen("wait", f"{name} is running, its health check has not passed yet")
-    if state == "restarting":
-        return Seen("wait", f"{name} keeps restarting (exit code {code})")
-    if state == "created":
-        return Seen("wait", f"{name} is not running yet")
-    return Seen("lost", f"{name} is {state} (exit code {code}); look at docker logs {name}")
+        return {
+            "healthy": Seen("well", f"{name} is running and healthy"),
+            "unhealthy": Seen("lost", f"{name} is running but unhealthy; look at docker inspect {name}"),
+            "starting": Seen("wait", f"{name} is running, its health check has not passed yet"),
+        }.get(health, Seen("well", f"{name} is running"))  # without a health check nothing is said, or "none"
+    return {
+        "restarting": Seen("wait", f"{name} keeps restarting (exit code {code})"),
+        "created": Seen("wait", f"{name} is not running yet"),
+        "": Seen("lost", f"docker inspect said nothing of how {name} is"),
+    }.get(state, Seen("lost", f"{name} is {state} (exit code {code}); look at docker logs {name}"))

@@ -42,7 +42,7 @@ def flaw(listener: Listener) -> str:
 def _look(unit: str, until: float, mask: Mask) -> Seen:
     command = (*_SYSTEMCTL, "is-active", "--", unit)
     ended = tools.call(*command, until=until, mask=mask)
-    state = ended.last_line
+    state, *_ = tools.line_of(ended, (*_WELL, *_WAIT, "inactive", "failed"))
     if ended.good and state in _WELL:
         return Seen("well", f"{unit} is {state}")
     if state in _WAIT:

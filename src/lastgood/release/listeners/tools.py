@@ -67,6 +67,17 @@ def require(*command: str, until: float, mask: Mask) -> None:
         raise Stopped(Answer("failed", telling(command, ended)))
 
 
+def line_of(ended: Ended, states: tuple[str, ...]) -> tuple[str, str, str]:
+    """The first three words of the last line that begins with one of `states` (warnings may stand around it); empty
+    texts for what is not there."""
+    found: list[str] = []
+    for line in ended.output.splitlines():
+        words = line.split()
+        found = words if words and words[0] in states else found
+    first, second, third, *_ = [*found, "", "", ""]
+    return first, second, third
+
+
 def telling(command: tuple[str, ...], ended: Ended) -> str:
     """How a command line ended and what it said."""
     said = next((line.strip() for line in ended.output.splitlines() if line.strip()), "")
@@ -74,21 +85,28 @@ def telling(command: tuple[str, ...], ended: Ended) -> str:
 
 
 def watch(look: Callable[[], Seen], until: float) -> Answer:
-    """Look again and again until it is well and stays so, is lost, or the time is over."""
-    while True:
-        seen = look()
-        if seen.state == "well":
-            sleep(_STEADY)
-            seen = look()
-            if seen.state == "well":
-                return Answer("acknowledged", seen.words)
-        if seen.state == "lost":
-            return Answer("failed", seen.words)
-        if monotonic() + _EVERY >= until:
-            return Answer("timed out", seen.words)
-        sleep(_EVERY)
+    """Look again and again until it is well and stays so, is lost, or the time is over. Raises `Stopped` where there
+    is nothing to be seen."""
+    last = Seen("wait", "")
+    try:
+        while True:
+            was_well = last.state == "well"
+            last = look()
+            if last.state == "lost":
+                return Answer("failed", last.words)
+            if last.state == "well" and was_well:
+                return Answer("acknowledged", last.words)
+            if monotonic() + _EVERY >= until and last.state == "wait":
+                return Answer("timed out", last.words)
+            sleep(_STEADY if last.state == "well" else _EVERY)
+    except Stopped as error:
+        if error.answer.outcome == "timed out" and last.words:
+            more = ", but not yet for long enough" if last.state == "well" else ""
+            return Answer("timed out", last.words + more)
+        raise
 
 
 def _short(command: tuple[str, ...]) -> str:
-    """The command line without its options."""
-    return " ".join(part for part in command[:1] + command[1:] if not part.startswith("-"))
+    """Program, verb and name of a command line."""
+    verb = next(part for part in command[1:] if not part.startswith("-"))
+    return f"{command[0]} {verb} {command[-1]}"
