@@ -3,10 +3,14 @@
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
-from sqlalchemy import make_url, select, update
+import pytest
+from sqlalchemy import insert, make_url, select, update
 
+import lastgood
 from lastgood.db import process, routing, tables
+from lastgood.db.messages import READS
 from lastgood.db.process import Confirmation
 from lastgood.db.store import Store, make_engine
 from support.stores import on_postgres, on_sqlite
@@ -200,3 +204,97 @@ def test_workers_are_unconfirmed_when_the_store_goes_away_meanwhile(store: Store
 def test_every_worker_is_unconfirmed_when_the_store_is_away(store: Store) -> None:
     away = Store(store.settings, make_engine(make_url("postgresql+psycopg://127.0.0.1:9/x")), store.ring)
     assert process.confirm(away, 1).unconfirmed == (process.EVERY_WORKER,)
+
+
+def entered(
+    store: Store, id: str, *, role: str = "gateway", raw: str = "[]", left_ms: int = 9_000, **more: object
+) -> None:
+    """A row as some release wrote it, its lease running `left_ms` from now."""
+    now = time.time_ns() // 1_000_000
+    row = {
+        "id": id,
+        "role": role,
+        "version": "0.0.1",
+        "capabilities": raw,
+        "address": "",
+        "on_store_loss": "stop",
+        "applied": 0,
+        "started_at": "2026-11-23T10:00:00.000000Z",
+        "lease_until_ms": now + left_ms,
+        **more,
+    }
+    store.write(lambda tx: tx.connection.execute(insert(tables.process).values(**row)))
+
+
+def listed(store: Store) -> dict[str, dict[str, Any]]:
+    """The processes by id."""
+    with store.read() as tx:
+        return {str(row["id"]): row for row in process.listing(tx)}
+
+
+def test_a_process_says_what_it_is(store: Store) -> None:
+    id = start(store, applied=5, lease=20.0, role="engine")
+    row = listed(store)[id]
+    assert (row["role"], row["version"], row["state"], row["applied"]) == ("engine", lastgood.__version__, "live", 5)
+    assert row["capabilities"] == list(READS)
+    assert 0 <= row["heartbeat_age_ms"] < 5_000
+
+
+def test_the_age_of_a_heartbeat_grows_and_a_beat_ends_it(store: Store) -> None:
+    id = start(store, applied=0, lease=2.0)
+    shift = update(tables.process).values(lease_until_ms=tables.process.c.lease_until_ms - 7_000)
+    store.write(lambda tx: tx.connection.execute(shift))
+    row = listed(store)[id]
+    assert row["state"] == "late"
+    assert 7_000 <= row["heartbeat_age_ms"] < 9_000
+    beat(store, id, lease=2.0)
+    row = listed(store)[id]
+    assert (row["state"], row["heartbeat_age_ms"] < 5_000) == ("live", True)
+
+
+@pytest.mark.parametrize(
+    ("raw", "capabilities", "aged"),
+    [
+        ("[]", [], False),
+        ('["routes"]', ["routes"], False),
+        ('{"reads": ["routes", 7, null], "lease_ms": 10000, "weather": {"is": "fine"}}', ["routes"], True),
+        ('{"reads": {"routes": 1}, "lease_ms": "soon"}', [], False),
+        ('{"lease_ms": true}', [], False),
+        ("7", [], False),
+        ('"routes"', [], False),
+        ("", [], False),
+        ("beat v9 | routes", [], False),
+        ("[" * 10_000, [], False),
+    ],
+)
+def test_a_heartbeat_of_another_release_never_reads_as_offline(
+    store: Store, raw: str, capabilities: list[str], aged: bool
+) -> None:
+    """Only the lease tells who lives; roles, versions and settings that this release does not know are shown."""
+    entered(store, "ps-other", role="scheduler", raw=raw, version="9.0.0rc1", on_store_loss="wait")
+    row = listed(store)["ps-other"]
+    assert (row["live"], row["state"], row["role"], row["version"]) == (True, "live", "scheduler", "9.0.0rc1")
+    assert row["capabilities"] == capabilities
+    assert (row["heartbeat_age_ms"] is not None) is aged
+
+
+@pytest.mark.parametrize(
+    ("left_ms", "state"), [(5_000, "live"), (-5_000, "late"), (-55_000, "late"), (-65_000, "gone")]
+)
+def test_who_is_late_may_come_back_and_who_is_gone_will_not(store: Store, left_ms: int, state: str) -> None:
+    entered(store, "ps-one", left_ms=left_ms)
+    assert listed(store)["ps-one"]["state"] == state
+
+
+def test_a_process_under_its_parents_name_takes_the_row_of_the_former(store: Store) -> None:
+    entered(store, "ps-named", raw='["old"]')
+    store.write(lambda tx: process.register(tx, "engine", id="ps-named", lease_seconds=LONG))
+    assert list(listed(store)) == ["ps-named"]
+    assert listed(store)["ps-named"]["capabilities"] == list(READS)
+
+
+def test_a_server_that_starts_alone_strikes_all_of_the_former_start(store: Store) -> None:
+    for role in ("gateway", "engine"):
+        start(store, applied=0, role=role)
+    store.write(process.leave_all)
+    assert listed(store) == {}
