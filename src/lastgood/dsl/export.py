@@ -13,7 +13,12 @@ _BREAKS: Final = frozenset("\x85\u2028\u2029")
 
 def to_yaml(document: Document) -> str:
     """The document as a file that Dify imports, keys sorted as in Dify's own exports, lines not wrapped."""
-    text: str = yaml.dump(document.data, Dumper=_DUMPER, allow_unicode=True, width=_NO_WRAP)
+    return write_yaml(document.data)
+
+
+def write_yaml(value: Any, *, sort_keys: bool = True, width: int = _NO_WRAP) -> str:
+    """Plain data (JSON values) as YAML that reads back as the same; lines are wrapped at `width`."""
+    text: str = yaml.dump(value, Dumper=_DUMPER, allow_unicode=True, width=width, sort_keys=sort_keys)
     return text
 
 

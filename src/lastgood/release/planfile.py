@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from lastgood.dsl.export import write_yaml
 from lastgood.dsl.limits import Limits
 from lastgood.dsl.yamltext import load_yaml
 from lastgood.errors import InvalidDocument, InvalidPlan
@@ -136,8 +136,7 @@ def write(plan: Plan) -> str:
     if plan.semver is not None:
         body["semver"] = plan.semver
     whole = {"version": float(VERSION), "rollback_plan": body}
-    text: str = yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=_WIDTH)
-    return text
+    return write_yaml(whole, sort_keys=False, width=_WIDTH)
 
 
 def _move(one: PlannedMove) -> dict[str, Any]:
