@@ -1,6 +1,7 @@
 """One call as it is counted: who, to what version, how it ended, and shapes instead of values."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 
 import orjson
@@ -72,9 +73,13 @@ def user_agent(fields: Iterable[tuple[bytes, bytes]]) -> str:
     """What the client says it is, printable and not too long; empty where it does not say."""
     for name, value in fields:
         if name == b"user-agent":
-            said = value[: 4 * _LONGEST_AGENT].decode("latin-1")
-            return "".join(filter(str.isprintable, said))[:_LONGEST_AGENT]
+            return _agent(value[: 4 * _LONGEST_AGENT])
     return ""
+
+
+@lru_cache(1024)
+def _agent(said: bytes) -> str:
+    return "".join(filter(str.isprintable, said.decode("latin-1")))[:_LONGEST_AGENT]
 
 
 def _blocking(answer: bytes | None, chat: bool) -> tuple[Outcome, str]:
@@ -92,7 +97,7 @@ def _streamed(ending: Ending, chat: bool) -> tuple[Outcome, str]:
         return "error", ""
     if b"workflow_finished" in told:
         outcome, outputs = _finished(told[b"workflow_finished"].get("data"))
-        return outcome, '{"answer":"string"}' if chat and outputs else outputs
+        return outcome, '{"answer":"string"}' if chat and outcome == "ok" and outputs else outputs
     if b"message_end" in told and not ending.missed:
         return "ok", '{"answer":"string"}'
     return "unseen", UNKNOWN if ending.missed else ""

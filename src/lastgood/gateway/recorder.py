@@ -23,9 +23,9 @@ _WAKE_SECONDS: Final = 0.5
 _FLUSH_SECONDS: Final = 1.0
 _LAST_RETRY: Final = 60.0
 _CLOSE_SECONDS: Final = 3.0
-# After so many calls the thread lets the event loop go on: together they take about 0.2 ms.
-_TURN: Final = 16
-_PAUSE_SECONDS: Final = 0.0005
+# After so many calls, about half a millisecond, the thread lets the event loop catch up.
+_TURN: Final = 32
+_PAUSE_SECONDS: Final = 0.001
 
 
 class Books(Protocol):

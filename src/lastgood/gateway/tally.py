@@ -22,11 +22,11 @@ class RateKey(NamedTuple):
     workflow_id: str
     key_id: str
     user_agent: str
-    at: int
     channel: str
     version_id: str
     generation: int
     pins: bool
+    at: int
 
     @property
     def who(self) -> Who:
@@ -84,7 +84,9 @@ class Tally:
     def add(self, call: Observed, at: float) -> None:
         """Count a call that ended `at` (seconds since 1970)."""
         agent = call.user_agent if len(self.rates) < _MOST_ROWS else OTHERS
-        rate = self._rate(_rate_key(call, agent, at))
+        # As `RateKey` names them.
+        whose = (call.workflow_id, call.key_id, agent, call.channel, call.version_id, call.generation, call.pins)
+        rate = self._rate(RateKey(*whose, int(at) // MINUTE * MINUTE))
         if rate is None:
             return
         rate.requests += 1
@@ -134,16 +136,3 @@ class Tally:
         seen.first_at = min(seen.first_at, at)
         if at >= seen.last_at:
             seen.last_at, seen.version_id = at, call.version_id
-
-
-def _rate_key(call: Observed, agent: str, at: float) -> RateKey:
-    return RateKey(
-        workflow_id=call.workflow_id,
-        key_id=call.key_id,
-        user_agent=agent,
-        at=int(at) // MINUTE * MINUTE,
-        channel=call.channel,
-        version_id=call.version_id,
-        generation=call.generation,
-        pins=call.pins,
-    )

@@ -52,8 +52,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who called: an app key (its name where it is known) and what the client says it is. `versions` answered it,
-    those that it named itself among them; `pins_itself` says that it names some. `last_at` is UTC text."""
+    """Who called: an app key (its name where it is known) and what the client says it is. `requests`, `errors`,
+    `refused` and `lost` count the time asked for. `versions` answered it, among them those that it named itself
+    (`pinned`); moves of the channel do not reach the requests by which a caller `pins_itself`. `last_at` is UTC
+    text."""
 
     key_id: str
     key_name: str | None
@@ -63,14 +65,11 @@ class Caller:
     requests_7d: int
     errors: int
     refused: int
+    lost: int
     last_at: str
     versions: tuple[str, ...]
+    pins_itself: bool
     pinned: tuple[str, ...]
-
-    @property
-    def pins_itself(self) -> bool:
-        """Whether this caller names versions itself, so that no move of a channel reaches those requests."""
-        return bool(self.pinned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +132,9 @@ def callers(
         *whose,
         calls.c.version_id,
         calls.c.pins,
-        *(func.sum(calls.c[name]).label(name) for name in _COUNTS),
-        _requests_since(now - timedelta(days=1)).label("requests_24h"),
-        _requests_since(now - timedelta(days=7)).label("requests_7d"),
+        *(_counted(name, since).label(name) for name in _COUNTS),
+        _counted("requests", now - timedelta(days=1)).label("requests_24h"),
+        _counted("requests", now - _WEEK).label("requests_7d"),
         func.max(calls.c.last_at).label("last_at"),
     ]
     statement = select(*columns).join_from(calls, caller).where(*_since(workflow_id, min(since, now - _WEEK)))
@@ -159,21 +158,24 @@ _WEEK: Final = timedelta(days=7)
 
 def _since(workflow_id: str, since: datetime) -> list[ColumnElement[bool]]:
     """What overlaps the time since then: a minute or a day counts as a whole."""
-    return [caller.c.workflow_id == workflow_id, calls.c.at + calls.c.span > since.timestamp()]
+    return [caller.c.workflow_id == workflow_id, _recent(since)]
 
 
-def _requests_since(since: datetime) -> ColumnElement[int]:
-    recent = calls.c.at + calls.c.span > since.timestamp()
-    return func.sum(calls.c.requests).filter(recent)
+def _recent(since: datetime) -> ColumnElement[bool]:
+    return calls.c.at + calls.c.span > since.timestamp()
+
+
+def _counted(name: str, since: datetime) -> ColumnElement[int]:
+    return func.coalesce(func.sum(calls.c[name]).filter(_recent(since)), 0)
 
 
 def _caller(rows: Iterable[Row[Any]], names: Mapping[str, str]) -> Caller:
     rows = list(rows)
 
     def total(name: str) -> int:
-        return sum(int(getattr(row, name) or 0) for row in rows)
+        return sum(int(getattr(row, name)) for row in rows)
 
-    first = rows[0]
+    first, answered = rows[0], [row for row in rows if row.requests]
     return Caller(
         key_id=first.key_id,
         key_name=names.get(first.key_id),
@@ -183,9 +185,11 @@ def _caller(rows: Iterable[Row[Any]], names: Mapping[str, str]) -> Caller:
         requests_7d=total("requests_7d"),
         errors=total("errors"),
         refused=total("refused"),
+        lost=total("lost"),
         last_at=_text(max(row.last_at for row in rows)),
-        versions=tuple(sorted({row.version_id for row in rows if row.version_id})),
-        pinned=tuple(sorted({row.version_id for row in rows if row.pins})),
+        versions=tuple(sorted({row.version_id for row in answered if row.version_id})),
+        pins_itself=any(row.pins for row in answered),
+        pinned=tuple(sorted({row.version_id for row in answered if row.pins and row.version_id})),
     )
 
 
