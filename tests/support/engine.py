@@ -21,8 +21,8 @@ class FakeEngine:
     url: str = ""
 
     def succeed(self, **outputs: Any) -> None:
-        """Answer as a run does that ended well."""
-        self.say({"data": {"status": "succeeded", "outputs": outputs}})
+        """Answer as a run of `documents.document` does that ended well, with more `outputs`."""
+        self.say({"data": {"status": "succeeded", "outputs": {"said": "hello", **outputs}}})
 
     def say(self, body: Any, status: int = 200) -> None:
         """Answer `body` as JSON."""

@@ -67,7 +67,7 @@ def test_a_result_that_does_not_fit_the_interface_fails(
 ) -> None:
     served = serve(store)
     add(served)
-    engine.succeed(**outputs)
+    engine.say({"data": {"status": "succeeded", "outputs": outputs}})
     one = only(smoke.check(served.case(**asked(engine))))
     assert (one.verdict, one.found) == ("fail", detail)
 
