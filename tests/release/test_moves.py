@@ -289,6 +289,7 @@ def test_what_a_move_says_of_itself(place: Scene) -> None:
         "to": a.id,
         "generation": 3,
         "kind": "rollback",
+        "semver": None,
     }
 
 

@@ -21,7 +21,13 @@ from support.stores import on_sqlite
 from .conftest import LOCAL, Api, Client
 
 OPEN = {"/healthz", "/readyz"}
-PATH = {"workflow": "greet", "version": "v-20261123-01", "channel": "live", "snapshot": "snap_20261123_v1"}
+PATH = {
+    "workflow": "greet",
+    "version": "v-20261123-01",
+    "channel": "live",
+    "snapshot": "snap_20261123_v1",
+    "operation": "op-abcdefghij",
+}
 
 pytestmark = on_sqlite
 

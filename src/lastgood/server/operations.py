@@ -15,7 +15,7 @@ from lastgood.release import declared, impact, journal, planfile, planning, rehe
 from lastgood.release.journal import Operation
 from lastgood.release.plan import Plan
 from lastgood.release.planning import Wanted
-from lastgood.server.context import Context, Served, may
+from lastgood.server.context import Context, Served, may, record_read
 from lastgood.server.documents import Limit
 from lastgood.targets import engine
 
@@ -58,11 +58,13 @@ class Accepted(BaseModel):
 
 @router.post("/plans", summary="What a rollback would do; changes nothing")
 def make_plan(
-    body: NewPlan, served: Served, who: Annotated[Principal, Depends(may("workflow:read"))]
+    body: NewPlan, served: Served, who: Annotated[Principal, Depends(may("workflow:plan"))]
 ) -> dict[str, Any]:
     engine.warm()
     means = served.means()
     draft, wanted, complete = _draft(served, body)
+    for one in wanted:  # what is found tells of definitions
+        record_read(served, who, "workflow:plan", f"workflow/{one.workflow}")
     differences: list[str] = []
     if complete:
         plan, differences = planning.check_again(means, draft)

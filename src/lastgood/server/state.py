@@ -21,10 +21,14 @@ from lastgood.server.documents import Limit
 
 router = APIRouter()
 
-_READS = ("workflow:read", "workflow:export")
+# Reads change nothing, and the beginning of an operation is told by its move.
+_BESIDES = (
+    *("workflow:read", "workflow:export", "workflow:plan"),
+    *("operation:publish", "operation:rollback", "operation:rehearsal"),
+)
 _CHANGES = (
     select(t.audit.c.at, t.audit.c.actor, t.audit.c.action, t.audit.c.resource, t.audit.c.reason, t.audit.c.canonical)
-    .where(t.audit.c.at >= bindparam("since"), t.audit.c.result == "allowed", t.audit.c.action.not_in(_READS))
+    .where(t.audit.c.at >= bindparam("since"), t.audit.c.result == "allowed", t.audit.c.action.not_in(_BESIDES))
     .order_by(t.audit.c.pk.desc())
     .limit(bindparam("limit"))
 )
