@@ -68,6 +68,10 @@ class Settings(BaseSettings):
         default=30.0, ge=0, description="Seconds a stopping gateway lets streams in flight go on."
     )
     max_body_bytes: int = Field(default=15 * 2**20, gt=0, description="Largest run or chat body (read whole).")
+    record_calls: bool = Field(
+        default=True,
+        description="Whether gateway workers record who calls, and the names and types of what goes in and out.",
+    )
 
     run_timeout: float = Field(default=300.0, gt=0, description="Seconds one run on the embedded engine may take.")
     code_timeout: float = Field(default=15.0, gt=0, description="CPU and wall seconds a code node may take.")

@@ -71,8 +71,10 @@ def main() -> int:
     # the one that serves requests, while another counts calls.
     sys.setswitchinterval(_TURN_SECONDS)
     recorder = Recorder(lambda: Ledger(open_runs(settings)))
-    recorder.start()
-    app = Gateway(router, parameters, settings, tuple(arguments.engine), recorder.add)
+    if settings.record_calls:
+        recorder.start()
+    record = recorder.add if settings.record_calls else None
+    app = Gateway(router, parameters, settings, tuple(arguments.engine), record)
     # On PostgreSQL its lease lists it; on SQLite nobody waits for it, and this does.
     presence = Presence(store, *(() if store.postgres else (Part("gateway", address, process_id),)))
     presence.start()
