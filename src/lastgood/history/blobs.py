@@ -8,7 +8,7 @@ its own. Versions name blobs by row, never by address."""
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from hashlib import sha256
-from itertools import batched
+from itertools import batched, chain
 from typing import Any
 
 import orjson
@@ -16,6 +16,7 @@ from sqlalchemy import ARRAY, BigInteger, Text, any_, bindparam, func, insert, s
 from zstandard import ZstdError, frame_content_size
 
 from lastgood.db import tables as t
+from lastgood.db.direct import Direct
 from lastgood.db.store import Store
 from lastgood.db.tx import Tx
 from lastgood.history import dictionary
@@ -26,17 +27,22 @@ _CHUNK = 500  # values in one statement
 
 _COLUMNS = (t.blob.c.pk, t.blob.c.address, t.blob.c.dictionary_id, t.blob.c.level, t.blob.c.body)
 
+_LISTED = func.json_each(bindparam("some", type_=Text)).table_valued("value")
+_GIVEN = any_(bindparam("some", type_=ARRAY(BigInteger)))
+
 
 def _among(column: Any) -> dict[bool, Any]:
     """Rows whose `column` is among the values `some`, by whether it is PostgreSQL. (Values in a list of parameters
     would have the statement written anew for each call, which takes longer than the statement.)"""
-    listed = func.json_each(bindparam("some", type_=Text)).table_valued("value")
-    given = any_(bindparam("some", type_=ARRAY(BigInteger)))
     found = select(*_COLUMNS).order_by(t.blob.c.pk)
-    return {False: found.where(column.in_(select(listed.c.value))), True: found.where(column == given)}
+    return {False: found.where(column.in_(select(_LISTED.c.value))), True: found.where(column == _GIVEN)}
 
 
 _BY_ADDRESS, _BY_PK = _among(t.blob.c.address), _among(t.blob.c.pk)
+_LOAD = Direct(
+    select(*_COLUMNS).join_from(_LISTED, t.blob, t.blob.c.pk == _LISTED.c.value),
+    select(*_COLUMNS).where(t.blob.c.pk == _GIVEN),
+)
 _AFTER = select(*_COLUMNS).where(t.blob.c.pk > bindparam("after")).order_by(t.blob.c.pk).limit(bindparam("limit"))
 _SPREAD = select(*_COLUMNS).where(t.blob.c.pk % bindparam("step") == 0).order_by(t.blob.c.pk)
 _ADD = insert(t.blob).returning(t.blob.c.pk, sort_by_parameter_order=True)
@@ -79,7 +85,7 @@ def put(tx: Tx, parts: Sequence[bytes]) -> list[int]:
 def load(tx: Tx, pks: Iterable[int], *, whole: bool = False) -> dict[int, bytes]:
     """The parts in the blobs `pks`; those that are gone or damaged are missing from the answer. With `whole` the
     addresses are left unchecked (zstd's checksums are not), for a caller that checks the digest of the whole."""
-    rows = _rows(tx, _BY_PK, set(pks))
+    rows = chain.from_iterable(_LOAD.rows(tx, **_some(tx, few)) for few in batched(set(pks), _CHUNK))
     return {row[0]: part for row, part in _opened(tx, rows, whole) if part is not None}
 
 
@@ -168,9 +174,13 @@ def _opened(tx: Tx, rows: Iterable[Any], whole: bool = False) -> Iterator[tuple[
 
 
 def _rows(tx: Tx, statement: dict[bool, Any], values: Iterable[int]) -> Iterator[Any]:
-    for some in batched(values, _CHUNK):
-        given = {"some": list(some) if tx.postgres else orjson.dumps(some).decode()}
-        yield from tx.connection.execute(statement[tx.postgres], given).all()
+    for few in batched(values, _CHUNK):
+        yield from tx.connection.execute(statement[tx.postgres], _some(tx, few)).all()
+
+
+def _some(tx: Tx, values: tuple[int, ...]) -> dict[str, Any]:
+    """The parameter of a statement of `_among`."""
+    return {"some": list(values) if tx.postgres else orjson.dumps(values).decode()}
 
 
 def _packed(tx: Tx, part: bytes, level: int) -> dict[str, Any]:

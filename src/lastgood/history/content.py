@@ -12,10 +12,11 @@ from typing import Any
 
 import orjson
 import zstandard
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, union_all, update
 
 from lastgood import dsl
 from lastgood.db import tables as t
+from lastgood.db.direct import Direct
 from lastgood.db.tx import Tx
 from lastgood.errors import DamagedContent
 from lastgood.history import blobs, manifest
@@ -26,7 +27,11 @@ _WRITE, _ARCHIVE = insert(t.content), insert(t.archive)
 _MEND = update(t.content).where(t.content.c.digest == bindparam("of")).values(body=bindparam("mended"))
 _HOT = select(t.content.c.size, t.content.c.body).where(t.content.c.digest == bindparam("digest"))
 _COLD = select(t.archive.c.size, t.archive.c.body).where(t.archive.c.digest == bindparam("digest"))
-_READ = _HOT.union_all(_COLD)
+_READ = Direct(
+    union_all(
+        *(select(table.c.body).where(table.c.digest == bindparam("digest")) for table in (t.content, t.archive))
+    )
+)
 _DROP_HOT = delete(t.content).where(t.content.c.digest == bindparam("digest"))
 _DROP_COLD = delete(t.archive).where(t.archive.c.digest == bindparam("digest"))
 _SOME = [
@@ -58,8 +63,8 @@ def write_content(tx: Tx, document: dsl.Document) -> str:
 
 def read_content(tx: Tx, digest: str, snapshot: str) -> dict[str, Any]:
     """The document under `digest`, hot or archived. Raises `DamagedContent` naming `snapshot`."""
-    row = tx.connection.execute(_READ, {"digest": digest}).first()
-    data: dict[str, Any] = orjson.loads(_whole(tx, row.body if row else b"", digest, snapshot))
+    found = _READ.rows(tx, digest=bytes.fromhex(digest))
+    data: dict[str, Any] = orjson.loads(_whole(tx, found[0][0] if found else b"", digest, snapshot))
     return data
 
 
