@@ -13,8 +13,9 @@ import pytest
 from lastgood.catalogue import Hook
 from lastgood.release import commands, hooks
 from lastgood.release.hooks import HookRun
-from lastgood.release.output import LIMIT
+from lastgood.release.output import LIMIT, server_secrets
 from release.notices import NEW, NOTICE, OLD, notice, program
+from support.stores import clean_settings
 
 TOKEN = "lg_" + "q8Zr" * 8
 
@@ -223,6 +224,24 @@ def test_the_secrets_of_its_own_environment_are_masked() -> None:
         'echo "using $RESTIC_PASSWORD in $PLACE"', environment={"RESTIC_PASSWORD": "correct-horse", "PLACE": "/b"}
     )
     assert ran.output == "using ******************** in /b\n"
+
+
+def test_the_secrets_that_the_server_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROWS_URL", "mysql://bob:of-rows@db/app")
+    settings = clean_settings(
+        tmp_path,
+        "postgresql://bob:of-the-store@db/lastgood",
+        token="lg_token",
+        llm_api_key="llm-key",
+        alert_webhook="https://chat.example/T0/B0",
+        data_checks={"rows": {"url": "env:ROWS_URL", "table": "t"}, "file": {"url": "sqlite:////srv/app.db"}},
+        middleware={"queue": {"kind": "redis", "url": "redis://:of-redis@queue"}, "unset": {"url": "env:NO_SUCH"}},
+        hooks={"backup": {"command": ["backup"], "environment": {"RESTIC_PASSWORD": "of-restic", "PLACE": "/b"}}},
+    )
+    assert set(server_secrets(settings)) == {
+        *("of-the-store", "lg_token", "llm-key", "https://chat.example/T0/B0"),
+        *("of-rows", "of-redis", "of-restic"),
+    }
 
 
 def test_a_secret_that_the_cut_goes_through_is_nowhere_left() -> None:

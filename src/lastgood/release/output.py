@@ -1,5 +1,6 @@
 """What a command printed, as it is kept: its beginning and its end, secrets masked, nothing that moves a terminal."""
 
+import os
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -14,6 +15,7 @@ from lastgood.settings import Settings
 LIMIT: Final = 64 * 1024
 _HEAD: Final = 16 * 1024  # why something failed stands rather at the end
 _TAIL: Final = LIMIT - _HEAD - 128
+_FROM_ENVIRONMENT: Final = "env:"
 _LINE: Final = 4096  # how far from a cut the end of a line is looked for
 _WORD: Final = 256
 
@@ -89,9 +91,11 @@ def _is_secret(name: str) -> bool:
 
 
 def _password(url: str) -> str:
+    if url.startswith(_FROM_ENVIRONMENT):
+        url = os.environ.get(url.removeprefix(_FROM_ENVIRONMENT), "")
     try:
         return str(make_url(url).password or "")
-    except ArgumentError:  # empty, or env:NAME
+    except ArgumentError:  # empty, or no address
         return ""
 
 

@@ -107,14 +107,14 @@ def test_an_attempt_after_a_crash_between_the_files_finishes_the_work(
         ("gr\xfc\xdfe\n", None),  # not UTF-8
     ],
 )
-def test_lines_written_by_hand_are_kept(tmp_path: Path, before: str, after: list[str] | None) -> None:
+def test_lines_written_by_hand_are_kept(tmp_path: Path, before: str, after: list[str | None] | None) -> None:
     data = before.encode("latin-1")
     (tmp_path / "versions.log").write_bytes(data)
     assert tell(tmp_path, notice()).outcome == "acknowledged"
     kept = (tmp_path / "versions.log").read_bytes()
     assert kept.startswith(data)
     if after is not None:
-        assert [(line.split() or [None])[0] for line in kept.decode().splitlines()] == after
+        assert [line.split()[0] if line else None for line in kept.decode().splitlines()] == after
 
 
 def test_other_channels_in_the_same_directory_have_their_own_generations(tmp_path: Path) -> None:
@@ -203,9 +203,9 @@ def test_a_disk_that_is_really_full_leaves_the_old_files(small_disk: Path) -> No
 
 
 def _many(barrier: Any, index: int, folder: str) -> list[str]:
-    """Tell of the same twelve moves as everybody else, each process in an order of its own, again and again."""
+    """Tell of the same eight moves as everybody else, each process in an order of its own, again and again."""
     barrier.wait()
-    order = moves(*(f"v-20260401-{n:02d}" for n in range(1, 13)))
+    order = moves(*(f"v-20260401-{n:02d}" for n in range(1, 9)))
     return [tell(folder, one).outcome for one in (order if index % 2 else order[::-1]) * 2]
 
 
@@ -217,6 +217,7 @@ def test_several_processes_and_readers_at_once(tmp_path: Path) -> None:
         while not over.is_set():
             if (tmp_path / "current_version.txt").exists():
                 seen.append((current(tmp_path), (tmp_path / "versions.log").read_text()))
+            over.wait(0.001)
 
     reader = threading.Thread(target=read)
     reader.start()
@@ -226,8 +227,8 @@ def test_several_processes_and_readers_at_once(tmp_path: Path) -> None:
     assert {outcome for one in answers for outcome in one} <= {"acknowledged", "skipped"}
     keys = [line.split()[-1] for line in (tmp_path / "versions.log").read_text().splitlines()]
     numbers = [int(key.split("/")[0].removeprefix("op-")) for key in keys]
-    assert numbers == sorted(set(numbers)) and numbers[-1] == 12
-    assert current(tmp_path) == "v-20260401-12\n"
+    assert numbers == sorted(set(numbers)) and numbers[-1] == 8
+    assert current(tmp_path) == "v-20260401-08\n"
     assert seen
     for version, log in seen:  # whole, and in the log, at every look
         assert version.endswith("\n") and log.endswith("\n")
