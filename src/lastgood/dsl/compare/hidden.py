@@ -7,19 +7,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from lastgood.dsl.compare.changes import Item, Step
-from lastgood.dsl.lint.clear import redacted
+from lastgood.dsl.keys import redacted, secret_name
 
 HIDDEN: Final = "(hidden)"
 
-_NAMED: Final = re.compile(
-    r"(?:^|[^a-z])(?:(?:api|secret|private|access|app|auth|sign(?:ing)?|master|subscription|encryption)[-_ ]?keys?"
-    r"|apikey|passw(?:or)?d|passphrase|pwd|secrets?|tokens?|credentials?|authorization|cookie|bearer|[as]k)(?:$|[^a-z])"
-)
-_NO_SECRET: Final = re.compile(
-    r"(?:^|[^a-z])(?:max|min|num|total|count|limit|usage|length|size|type|name|url|header|id|label|description"
-    r"|placeholder|required|mode|format|schema)(?:$|[^a-z])"
-)
-_CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 # What is around a value and says nothing of it.
 _PLAIN_KEYS: Final = frozenset({"value", "default", "default_value"})
 _REFERENCE: Final = re.compile(r"\{\{.*?\}\}|\$\{[^}]*\}")
@@ -37,12 +28,6 @@ _HEADER: Final = re.compile(r"\s*(?P<name>[^:\s][^:]*?)\s*:(?P<value>.*)", re.DO
 _SECRET_PARAMETERS: Final = frozenset({"key", "sig", "signature"})
 # Settings that are a text of one `name:value` a line.
 _NAMED_LINES: Final = frozenset({"headers", "params"})
-
-
-def secret_name(name: str) -> bool:
-    """Whether what has this name may be a key or a password."""
-    spaced = _CAMEL.sub("_", name.strip()).lower()
-    return bool(_NAMED.search(spaced)) and not _NO_SECRET.search(spaced)
 
 
 def is_hidden(path: Sequence[Step], value: Any) -> bool:

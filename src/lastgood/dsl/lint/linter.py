@@ -9,6 +9,7 @@ from typing import Final
 
 from lastgood.dsl.document import Document, is_note, node_data
 from lastgood.dsl.index import text
+from lastgood.dsl.keys import redacted
 from lastgood.dsl.lint import clear, code, contract, handles, needs, plain, settings, structure, templates, values
 from lastgood.dsl.lint.rules import Problem, Rule, Severity, Subject
 
@@ -46,7 +47,7 @@ def lint(
                 silenced += 1
             else:
                 severity = severities.get(problem.rule, problem.severity)
-                kept.append(replace(problem, severity=severity, sentence=clear.redacted(problem.sentence)))
+                kept.append(replace(problem, severity=severity, sentence=redacted(problem.sentence)))
     places = {problem.path: _place(problem.path) for problem in kept}
     problems = sorted(dict.fromkeys(kept), key=lambda problem: places[problem.path])
     return Report(tuple(problems), silenced, tuple(_notes(everywhere.union(*by_node.values()))))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-from lastgood.dsl.lint.clear import known
+from lastgood.dsl.keys import known
 from lastgood.errors import InvalidSetting
 
 type Tier = Literal["CALLER", "INTEGRATION", "BEHAVIOUR", "LAYOUT"]
