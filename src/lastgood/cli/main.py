@@ -13,6 +13,7 @@ from typer.main import get_command
 import lastgood
 from lastgood.cli import (
     admin,
+    checks,
     cluster,
     documents,
     impact,
@@ -75,7 +76,7 @@ add(
     },
     "Know them",
 )
-add(app, {"mark": proofs.mark}, "Prove them")
+add(app, {"verify": checks.verify, "mark": proofs.mark}, "Prove them")
 app.add_typer(proofs.smoke, name="smoke", rich_help_panel="Prove them")
 add(
     app,

@@ -16,7 +16,7 @@ _HEADLINES = {
 def as_data(
     found: Sequence[Checked], verdict: str, *, workflow: str, channel: str, version: str, generation: int
 ) -> dict[str, Any]:
-    """The report as JSON values. `proven`: smoke requests were sent and all of them passed."""
+    """The report as JSON values. `smoked`: smoke requests were sent and all of them passed."""
     smokes = [one.verdict for one in found if one.check == "smoke"]
     return {
         "workflow": workflow,
@@ -24,7 +24,7 @@ def as_data(
         "version": version,
         "generation": generation,
         "verdict": verdict,
-        "proven": bool(smokes) and set(smokes) == {"pass"},
+        "smoked": bool(smokes) and set(smokes) == {"pass"},
         "sentence": sentence(found),
         "checks": [one.as_data() for one in found],
     }
@@ -75,9 +75,9 @@ def _next(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"- To go back to the last good version: `lastgood rollback {report['workflow']}{channel}`"
     if report["verdict"] != "passed":
         yield f"- To look again: `lastgood verify {report['workflow']}{channel}`"
-    if report["verdict"] == "passed" and not report["proven"]:
+    if report["verdict"] == "passed" and not report["smoked"]:
         yield f"- {report['version']} answered no smoke request in this check, so it is no better proven than before."
-    if report["verdict"] != "passed" or not report["proven"]:
+    if report["verdict"] != "passed" or not report["smoked"]:
         yield ""
 
 

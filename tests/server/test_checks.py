@@ -1,0 +1,75 @@
+"""Verifying by the API what a channel serves."""
+
+from typing import Any
+
+from sqlalchemy import select
+
+from lastgood.db import tables
+from support.stores import on_sqlite
+
+from .conftest import Api
+
+
+def verify(api: Api, channel: str = "live", status: int = 200) -> Any:
+    return api.post(f"/v1/workflows/greet/verify?channel={channel}", {}, status=status)
+
+
+def live(api: Api, *expect: str) -> str:
+    version = api.push()
+    api.post("/v1/workflows/greet/smokes", {"inputs": {}, "expect": list(expect)}, status=201)
+    api.move("publish", 0, version=version, verify=False)
+    return version
+
+
+def test_what_is_live_is_held_to_the_checklist(api: Api) -> None:
+    version = live(api, "outputs.said == 'hello'")
+    report = verify(api)
+    assert (report["verdict"], report["smoked"], report["state"]) == ("passed", True, "stable")
+    assert (report["workflow"], report["channel"], report["version"], report["generation"]) == (
+        "greet",
+        "live",
+        version,
+        1,
+    )
+    items = [one["check"] for one in report["checks"]]
+    assert items[:2] == ["pointer", "pointer"] and {"routes", "workers", "smoke", "data"} <= set(items)
+    assert report["markdown"].startswith(f"# WELL: live of greet serves {version}")
+    assert api.get(f"/v1/versions/{version}")["state"] == "active"
+
+
+def test_what_fails_condemns_nothing(api: Api) -> None:
+    version = live(api, "outputs.said == 'bye'")
+    report = verify(api)
+    assert (report["verdict"], report["smoked"], report["state"]) == ("failed", False, "candidate")
+    assert report["sentence"].startswith("failed: smoke smoke-")
+    kept = api.get(f"/v1/versions/{version}")["evidence"]
+    assert [(piece["kind"], piece["verdict"]) for piece in kept] == [("verification", "failed"), ("smoke", "failed")]
+
+
+@on_sqlite
+def test_an_engine_that_is_switched_off_is_not_active(api: Api) -> None:
+    live(api)
+    api.engine.url = "http://127.0.0.1:9"
+    report = verify(api)
+    (active,) = [one for one in report["checks"] if one["subject"] == "engine"]
+    assert (active["verdict"], active["found"]) == ("fail", "not active: it cannot be connected to")
+    assert report["verdict"] == "failed"
+
+
+@on_sqlite
+def test_it_is_audited_before_anything_is_read(api: Api) -> None:
+    live(api)
+    verify(api)
+    with api.store.read() as tx:
+        rows = tx.connection.execute(select(tables.audit.c.action, tables.audit.c.resource, tables.audit.c.result))
+        found = [tuple(row) for row in rows if row.action == "workflow:verify"]
+    (one,) = found
+    assert one[1].endswith("/channel/live") and one[2] == "allowed"
+
+
+@on_sqlite
+def test_a_channel_of_nothing(api: Api) -> None:
+    live(api)
+    assert verify(api, "staging", status=404)["type"].endswith("unknown-channel")
+    api.post("/v1/workflows/greet/keys", {"name": "web", "channel": "empty"}, status=201)
+    assert verify(api, "empty", status=409)["type"].endswith("nothing-live")
