@@ -1,8 +1,8 @@
 """What the gateway adds to a request: latency at one connection, throughput at 32, beside nginx and no gateway.
 
 ``uv run python -m benchmarks.gateway [--seconds 3] [--rounds 5]``. The upstream is a small fast stand-in in a process
-of its own; the gateway is one real worker on a real SQLite store with 200 app keys. All are measured in turns within
-one run, so only the ratios mean something."""
+of its own; the gateway is one real worker on a real SQLite store with 200 app keys, and another one that does not
+record calls. All are measured in turns within one run, so only the ratios mean something."""
 
 import argparse
 import asyncio
@@ -240,8 +240,10 @@ def _seed(home: Path) -> str:
 class _Row:
     name: str
     port: int
+    pid: int | None = None
     taken: list[float] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)  # microseconds per request
 
 
 def measure(rows: list[_Row], key: str, *, rounds: int, count: int, seconds: float) -> None:
@@ -253,13 +255,34 @@ def measure(rows: list[_Row], key: str, *, rounds: int, count: int, seconds: flo
             row.taken += latencies(row.port, key, count)
     for _ in range(rounds):
         for row in rows:
-            row.rates.append(throughput(row.port, key, seconds / rounds))
+            before = _cpu(row.pid)
+            rate = throughput(row.port, key, seconds / rounds)
+            row.rates.append(rate)
+            row.cpu.append((_cpu(row.pid) - before) / (rate * seconds / rounds) * 1e6)
+
+
+def _cpu(pid: int | None) -> float:
+    """The seconds of CPU that a process has had, its threads included."""
+    if pid is None:
+        return 0.0
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def report(rows: list[_Row]) -> Table:
     """The table: latency at one connection, throughput at 32, both beside no gateway."""
     table = Table(title=f"POST /v1/workflows/run, {len(_BODY)} bytes; {os.cpu_count()} cores shared by all")
-    for heading in ("", "p50 ms", "p99 ms", "added p50", "added p99", "requests/s at 32", "of direct", "of nginx"):
+    for heading in (
+        "",
+        "p50 ms",
+        "p99 ms",
+        "added p50",
+        "added p99",
+        "requests/s at 32",
+        "CPU µs",
+        "of direct",
+        "of nginx",
+    ):
         table.add_column(heading, justify="left" if not heading else "right")
     direct = rows[0]
     base = statistics.quantiles(direct.taken, n=100)
@@ -274,6 +297,7 @@ def report(rows: list[_Row]) -> Table:
             "" if row is direct else f"{cuts[49] - base[49]:.3f}",
             "" if row is direct else f"{cuts[98] - base[98]:.3f}",
             f"{rate:,.0f}",
+            f"{statistics.median(row.cpu):.0f}" if row.pid else "",
             f"{rate / rates[direct.name]:.3f}",
             f"{rate / rates['nginx']:.3f}" if "nginx" in rates else "–",
         )
@@ -307,14 +331,15 @@ def main() -> int:
             rows.append(_Row("nginx", proxy))
         else:
             console.print("nginx is not installed: its row is left out.")
-        gateway = stack.enter_context(
-            _process(
-                [sys.executable, "-m", "lastgood.gateway", "--port", "0", "--engine", f"http://127.0.0.1:{upstream}"],
-                {**os.environ, "LASTGOOD_HOME": str(folder / "home"), "LASTGOOD_DATABASE": ""},
+        for label, records in (("lastgood, recording off", "false"), ("lastgood", "true")):
+            command = [sys.executable, "-m", "lastgood.gateway", "--port", "0"]
+            home = {"LASTGOOD_HOME": str(folder / "home"), "LASTGOOD_DATABASE": "", "LASTGOOD_RECORD_CALLS": records}
+            gateway = stack.enter_context(
+                _process([*command, "--engine", f"http://127.0.0.1:{upstream}"], {**os.environ, **home})
             )
-        )
-        assert gateway.stdout is not None
-        rows.append(_Row("lastgood", int(json.loads(gateway.stdout.readline())["address"].rpartition(":")[2])))
+            assert gateway.stdout is not None
+            ready = json.loads(gateway.stdout.readline())
+            rows.append(_Row(label, int(ready["address"].rpartition(":")[2]), ready["pid"]))
         measure(rows, key, rounds=arguments.rounds, count=arguments.count, seconds=arguments.seconds)
     console.print(report(rows))
     added = statistics.median(rows[-1].taken) - statistics.median(rows[0].taken)

@@ -182,6 +182,24 @@ def test_what_was_counted_last_is_kept_when_the_worker_ends(play: Scene) -> None
     assert usage.requests == 1
 
 
+def test_a_worker_that_shall_not_record_does_not(play: Scene) -> None:
+    options = ("--engine", "http://127.0.0.1:9")
+    with worker(play.settings, *options, record_calls=False) as running, Client(running.port) as client:
+        assert run(client, {"one": "x"}).status == 502
+        running.signal(signal.SIGTERM)
+        assert running.ended() == 0
+    assert recorded(play.settings, calls.usage, play.workflow.id, since=datetime.now(UTC) - SINCE).requests == 0
+
+
+def test_what_the_gateway_answers_itself_counts_too(play: Scene) -> None:
+    with worker(play.settings, "--engine", "http://127.0.0.1:9") as running, Client(running.port) as client:
+        assert run(client, {"one": "x"}).status == 502
+        running.signal(signal.SIGTERM)
+        assert running.ended() == 0
+    usage = recorded(play.settings, calls.usage, play.workflow.id, since=datetime.now(UTC) - SINCE)
+    assert (usage.requests, usage.errors, usage.error_rate) == (1, 1, 1.0)
+
+
 @pytest.fixture
 def on_disk(tmp_path: Path) -> Iterator[Scene]:
     with scene(load(home=tmp_path)) as running:
