@@ -50,7 +50,7 @@ def test_people_read_who_what_and_how_much(lastgood: Run, declared: None) -> Non
     )
     assert "It depends on order-api (2 steps away)" in reasons["shop"]
     assert reasons["batch"].endswith("the catalogue does not know it. nobody declared")
-    assert ["web", "-", SLUG, "0", "0", "-"] in rows
+    assert ["web", "-", SLUG, "0", "0", "-", "order-api"] in rows
 
 
 def test_programs_read_the_same_as_json_and_as_yaml(lastgood: Run, declared: None) -> None:

@@ -84,7 +84,7 @@ def _around(move: dict[str, Any], wide: bool) -> None:
     """Who calls, who uses it as a tool, and what the changed nodes touch."""
     _section(
         "Who calls",
-        ("key", "client", "workflow", "24 h", "7 d", "last"),
+        ("key", "client", "workflow", "24 h", "7 d", "last", "part of"),
         [
             (
                 one["name"] + " (revoked)" * one["revoked"],
@@ -93,6 +93,7 @@ def _around(move: dict[str, Any], wide: bool) -> None:
                 _number(one["requests_24h"]),
                 _number(one["requests_7d"]),
                 output.moment(one["last_at"], wide),
+                ", ".join(one["services"]) or "-",
             )
             for one in move["callers"]
         ],
@@ -104,9 +105,16 @@ def _around(move: dict[str, Any], wide: bool) -> None:
     )
     _section(
         "What its nodes touch",
-        ("kind", "what", "nodes", "how", "in version"),
+        ("kind", "what", "nodes", "how", "in version", "part of"),
         [
-            (one["kind"], one["name"], ", ".join(one["nodes"]) or "-", _HOWS.get(one["how"], one["how"]), one["side"])
+            (
+                one["kind"],
+                one["name"],
+                ", ".join(one["nodes"]) or "-",
+                _HOWS.get(one["how"], one["how"]),
+                one["side"],
+                ", ".join(one["services"]) or "-",
+            )
             for one in move["touches"]
         ],
     )

@@ -16,7 +16,17 @@ from lastgood.release.plan import Service
 ORDERS = Service("order service", "user authentication", "high", "It calls sign-in.", "Ada")
 GATEWAY = Service("API gateway", "user authentication", "high", "It depends on it.", "Bob")
 PAYMENT = Service("payment gateway", "payment configuration", "critical", "It calls sign-in.", "Ada")
-WEB = Caller("sign-in", "live", "key-1", "web", "shop/1.2", 120, 800, "2026-11-24T03:00:00.000000Z")
+WEB = Caller(
+    "sign-in",
+    "live",
+    "key-1",
+    "web",
+    "shop/1.2",
+    120,
+    800,
+    "2026-11-24T03:00:00.000000Z",
+    services=("order service",),
+)
 PART = Part(
     workflow="sign-in",
     channel="live",
@@ -89,10 +99,10 @@ def test_the_table_is_the_one_that_people_know() -> None:
         "| user authentication | API gateway, order service | high | API gateway: It depends on it. | Bob, Ada |"
         in text
     )
-    assert "| web | shop/1.2 | sign-in | 120 | 800 | 2026-11-24T03:00:00.000000Z |" in text
-    assert "| web (asks for v-20261101-01 itself) | - | sign-in | 0 | 0 | - |" in text
+    assert "| web | shop/1.2 | sign-in | 120 | 800 | 2026-11-24T03:00:00.000000Z | order service |" in text
+    assert "| web (asks for v-20261101-01 itself) | - | sign-in | 0 | 0 | - | order service |" in text
     assert "| top | 2 | top → report |" in text
-    assert "| model | gpt of openai | Say | fed by a changed node | before |" in text
+    assert "| model | gpt of openai | Say | fed by a changed node | before | - |" in text
     assert text.endswith("- A note.\n")
 
 
@@ -112,7 +122,7 @@ def test_what_clients_say_of_themselves_marks_nothing_up() -> None:
     assert "\x1b" not in text and "<img" not in text.replace("\\<", "")
     bare = line.replace("\\\\", "")
     cells = [part for part in bare.replace("\\|", "").split("|") if part.strip()]
-    assert len(cells) == 6
+    assert len(cells) == 7
     assert all(bare[at - 1] == "\\" for at, c in enumerate(bare) if c in "`*_[]<>#~")
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from lastgood.catalogue import Middleware, Service
 from lastgood.release.impact.dependants import Dependant
-from lastgood.release.impact.reached import Caller, Edge, Reach, Scene, reached
+from lastgood.release.impact.reached import Caller, Edge, Reach, Scene, parts_of, reached
 from lastgood.release.impact.risk import BUSY
 from lastgood.release.impact.services import NOBODY, service_of
 from lastgood.release.impact.touched import Touched
@@ -189,6 +189,36 @@ def test_the_graph_has_a_line_for_each_fact() -> None:
         Edge("pay", "touches", "gpt of openai"),
         Edge("app", "depends on", "shop"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "services"),
+    [
+        ("web", ("shop",)),
+        ("db.internal:5432", ("orders",)),
+        ("mq.internal", ("bus",)),
+        ("x.test", ()),
+        ("shop", ()),
+        ("nobody", ()),
+    ],
+)
+def test_what_a_caller_or_an_address_is_part_of(name: str, services: tuple[str, ...]) -> None:
+    middleware = {"orders-db": Middleware(hosts=("db.internal",)), "bus": Middleware(hosts=("mq.*",))}
+    given = scene(
+        caller("web"),
+        touched=[
+            Touched("database", "db.internal:5432", ("A",)),
+            Touched("queue", "mq.internal", ("A",)),
+            host("x.test"),
+        ],
+        services={
+            "shop": Service(keys=("web",)),
+            "orders": Service(hosts=("db.*",)),
+            "x.test": Service(hosts=("x.*",)),
+        },
+        middleware=middleware,
+    )
+    assert parts_of(name, reached(given)[1], middleware) == services
 
 
 @pytest.mark.parametrize(

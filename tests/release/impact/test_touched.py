@@ -233,6 +233,12 @@ def test_where_nobody_knows_what_changes_all_is_told_as_such() -> None:
     assert [told(one) for one in found] == ["host x.test [a] any before"]
 
 
+def test_a_title_that_is_a_key_is_not_told() -> None:
+    document = chain({**web("a", "https://x.test"), "data": {**web("a", "https://x.test")["data"], "title": KEY}})
+    assert seen(None, document) == ["host x.test [(hidden)] changed after"]
+
+
+KEY = "sk-" + "ant-" + "a1B2" * 8
 PASSWORD = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="\"'<>"), min_size=4)
 
 

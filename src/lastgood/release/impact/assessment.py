@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from sqlalchemy import bindparam, select
@@ -21,7 +21,7 @@ from lastgood.release import moves
 from lastgood.release.impact.callers import Callers
 from lastgood.release.impact.dependants import Dependant, Names, Tool, dependants, tools_of
 from lastgood.release.impact.impact import Impact, Part, merged, tool_note
-from lastgood.release.impact.reached import Edge, Reach, Scene, reached
+from lastgood.release.impact.reached import Caller, Edge, Reach, Scene, parts_of, reached
 from lastgood.release.impact.risk import Effect
 from lastgood.release.impact.services import service_of
 from lastgood.release.impact.touched import Touched, touched
@@ -138,13 +138,17 @@ def _part(means: Means, tx: Tx, move: _Move, users: _Users, callers: Callers) ->
         why=why,
         counted=callers.counted,
         callers=tuple(
-            sorted((*own, *others), key=lambda one: (-(one.week or 0), one.workflow, one.name, one.user_agent))
+            replace(one, services=parts_of(one.name, edges)) for one in sorted((*own, *others), key=_order)
         ),
         dependants=further,
-        touched=things,
+        touched=tuple(replace(one, services=parts_of(one.name, edges, means.settings.middleware)) for one in things),
         notes=(*_notes(means, move, things, further), *users.notes),
     )
     return part, ways, edges
+
+
+def _order(one: Caller) -> tuple[int, str, str, str]:
+    return -(one.week or 0), one.workflow, one.name, one.user_agent
 
 
 def _read(tx: Tx, version: Version | None) -> Document | None:

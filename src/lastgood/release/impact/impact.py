@@ -176,19 +176,30 @@ def _around(part: Part, several: bool) -> list[str]:
                 _number(one.day),
                 _number(one.week),
                 one.last_at or "-",
+                ", ".join(one.services) or "-",
             )
             for one in part.callers
         ]
         found += [
             "Who calls:",
-            _table(("key", "user agent", "workflow", "24 h", "7 d", "last"), rows, ("-", "-", "-", "-:", "-:", "-")),
+            _table(
+                ("key", "user agent", "workflow", "24 h", "7 d", "last", "part of"),
+                rows,
+                ("-", "-", "-", "-:", "-:", "-", "-"),
+            ),
         ]
     if part.dependants:
         rows2 = [(one.slug, str(one.steps), " → ".join(reversed(one.through))) for one in part.dependants]
         found += ["Workflows that use it as a tool:", _table(("workflow", "steps", "over"), rows2)]
     if part.touched:
-        rows3 = [(one.kind, one.name, ", ".join(one.nodes), _HOWS[one.how], one.side) for one in part.touched]
-        found += ["What its changed nodes touch:", _table(("kind", "what", "nodes", "how", "in version"), rows3)]
+        rows3 = [
+            (one.kind, one.name, ", ".join(one.nodes), _HOWS[one.how], one.side, ", ".join(one.services) or "-")
+            for one in part.touched
+        ]
+        found += [
+            "What its changed nodes touch:",
+            _table(("kind", "what", "nodes", "how", "in version", "part of"), rows3),
+        ]
     if part.notes:
         found.append("\n".join(f"- {_cell(note)}" for note in part.notes))
     return found

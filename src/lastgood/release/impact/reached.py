@@ -2,7 +2,7 @@
 nodes call, and what depends on those, as `lastgood.toml` declares it."""
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,7 +19,8 @@ Relation = Literal["calls", "uses as a tool", "touches", "is part of", "depends 
 class Caller:
     """Who calls a channel: an app key and a user agent (``""`` where it did not call), how often in the last 24 hours
     and 7 days (None where nobody counts), and when last (ISO). `revoked` keys called and can no more;
-    `pinned` are versions that the caller names itself, in requests that no move reaches."""
+    `pinned` are versions that the caller names itself, in requests that no move reaches;
+    `services` are the declared ones that it is part of."""
 
     workflow: str
     channel: str
@@ -31,6 +32,7 @@ class Caller:
     last_at: str | None = None
     revoked: bool = False
     pinned: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
 
     def as_data(self) -> dict[str, Any]:
         """Its JSON form."""
@@ -45,6 +47,7 @@ class Caller:
             "last_at": self.last_at,
             "revoked": self.revoked,
             "pinned": list(self.pinned),
+            "services": list(self.services),
         }
 
 
@@ -156,6 +159,8 @@ class _Ways:
         names = self._named(thing)
         for name in names:
             self.edges.append(Edge(origin, "touches", name))
+            if name != thing.name:
+                self.edges.append(Edge(thing.name, "is part of", name))
         if thing.kind not in ADDRESSES:
             return
         nodes = f"“{origin}”" if not thing.nodes else listed(thing.nodes)
@@ -167,7 +172,8 @@ class _Ways:
         for name in names:
             owners = [s for s, declared in self.scene.catalogue.items() if _at(declared.hosts, thing.name)]
             for owner in owners:
-                self.edges.append(Edge(name, "is part of", owner))
+                if owner != name:
+                    self.edges.append(Edge(name, "is part of", owner))
             for service in owners or [name]:
                 self.add(service, False, 2 if thing.how == "fed" else 1, how, origin, own)
 
@@ -211,6 +217,17 @@ class _Ways:
         declared = self.scene.middleware or {}
         named = [n for n, one in declared.items() if thing.kind in ADDRESSES and _at(one.hosts, thing.name)]
         return named or [thing.name]
+
+
+def parts_of(name: str, edges: Iterable[Edge], between: Container[str] = ()) -> tuple[str, ...]:
+    """The services that a caller or an address is part of, by the lines of the graph; those `between` (declared
+    middleware) stand for the services that they are part of in turn."""
+    above: dict[str, list[str]] = defaultdict(list)
+    for one in edges:
+        if one.relation == "is part of":
+            above[one.source].append(one.target)
+    tops = (top for one in above[name] for top in (one in between and above[one]) or [one])
+    return tuple(dict.fromkeys(tops))
 
 
 def _at(patterns: Iterable[str], address: str) -> bool:

@@ -10,7 +10,8 @@ from typing import Any, Final, Literal
 from lastgood.dsl import Document
 from lastgood.dsl.compare import Difference
 from lastgood.dsl.dependencies import dependencies
-from lastgood.dsl.index import Index, handles, text
+from lastgood.dsl.index import Index, Node, handles, text
+from lastgood.dsl.keys import known
 from lastgood.dsl.lint.texts import strings
 from lastgood.dsl.references import References
 
@@ -44,13 +45,14 @@ class Touched:
     """Something outside that changed nodes touch. `nodes` are their titles. `how` they matter: they ``changed``
     themselves; they are ``fed``, so what they are given, or whether they run at all, hangs on a changed one; or
     ``any``, because what changes is not known. `side` says which version
-    touches it."""
+    touches it; `services` are the declared ones that it is part of."""
 
     kind: Kind
     name: str
     nodes: tuple[str, ...]
     how: How = "changed"
     side: Side = "both"
+    services: tuple[str, ...] = ()
 
     def as_data(self) -> dict[str, Any]:
         """Its JSON form."""
@@ -60,6 +62,7 @@ class Touched:
             "nodes": list(self.nodes),
             "how": self.how,
             "side": self.side,
+            "services": list(self.services),
         }
 
 
@@ -120,9 +123,13 @@ def _of_one(
         ]
         for how, hit in ways:
             if hit:
-                titles = tuple(index.nodes[one].title for one in hit if one in index.nodes)
+                titles = tuple(_title(index.nodes[one]) for one in hit if one in index.nodes)
                 yield Touched(kind, name, titles, how)
                 break
+
+
+def _title(node: Node) -> str:
+    return "(hidden)" if known(node.title) else node.title
 
 
 def _readers(references: References, difference: Difference | None) -> frozenset[str]:
