@@ -49,7 +49,9 @@ def test_lint_tells_errors_by_its_exit_code(lastgood: Run, tmp_path: Path) -> No
     assert lastgood("lint", sound).code == 0
     done = lastgood("lint", broken, "--format", "github")
     assert done.code == 1
-    assert done.out.startswith("::error file=")
+    broken_at = broken.read_text(encoding="utf-8").splitlines().index("        template: broken {{ text") + 1
+    assert done.out.startswith(f"::error file={broken},line={broken_at},title=")
+    assert lastgood("lint", broken).out.startswith(f"{broken}:{broken_at}: error ")
     assert lastgood("lint", NEW).code == 0
     assert lastgood("lint", sound, "--allow", "no-such-rule").code == 2
 

@@ -91,16 +91,18 @@ def lint(
     from lastgood import dsl
     from lastgood.dsl.lint import RULES, as_github, as_json, as_lines
     from lastgood.dsl.lint import lint as look
+    from lastgood.dsl.places import Places, parse_with_places
 
     unknown = set(allow or ()) - set(RULES)
     if unknown:
         raise typer.BadParameter(f"there is no rule {sorted(unknown)[0]!r}", param_hint="--allow")
+    places: Places | None = None
     if Path(what).is_file():
-        document = _read(Path(what))
+        document, places = parse_with_places(_bytes(Path(what)), source=what)
     else:
         with connect(given(ctx)) as api:
             document = dsl.parse(api.file("versions", what, "document", format="json"), source=what)
-    report = look(document, allow=allow or ())
+    report = look(document, allow=allow or (), places=places)
     if form == "json":
         output.print_json(as_json(report, what))
     else:
@@ -280,8 +282,12 @@ def _of_files(old: Path, new: Path) -> dict[str, Any]:
 def _read(path: Path) -> Any:
     from lastgood import dsl
 
+    return dsl.parse(_bytes(path), source=path.name)
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        return dsl.parse(path.read_bytes(), source=path.name)
+        return path.read_bytes()
     except OSError as error:
         raise InvalidRequest(where=str(path), reason=os.strerror(error.errno or 0)) from None
 

@@ -72,7 +72,7 @@ def _once(pairs: list[tuple[str, Any]]) -> None:
         raise _Twice
 
 
-def _tokens(text: str) -> Iterator[tuple[str, int]]:
+def tokens(text: str) -> Iterator[tuple[str, int]]:
     """The parts of a JSON text and their lines."""
     ends = [match.start() for match in re.finditer("\n", text)]
     for match in _TOKEN.finditer(text):
@@ -82,7 +82,7 @@ def _tokens(text: str) -> Iterator[tuple[str, int]]:
 def _deep_line(text: str, limit: int) -> int:
     """The line of the first bracket that is more than `limit` levels deep."""
     depth = 0
-    for part, line in _tokens(text):
+    for part, line in tokens(text):
         depth += _STEPS.get(ord(part), 0) if len(part) == 1 else 0
         if depth > limit:
             return line
@@ -90,7 +90,7 @@ def _deep_line(text: str, limit: int) -> int:
 
 
 def _refuse_long_integers(text: str, source: str) -> None:
-    for part, line in _tokens(text):
+    for part, line in tokens(text):
         if part.lstrip("-").isdecimal() and (len(part) > 20 or not -(2**63) <= int(part) < 2**64):
             raise InvalidValue(source=source, line=line, reason="the number has more than 64 bits")
 
@@ -99,7 +99,7 @@ def _refuse_twice(text: str, source: str) -> None:
     """Raises `DuplicateKey` for the first key of `text`, which is valid JSON, that stands twice in an object."""
     stack: list[dict[str, int]] = []
     previous, previous_line = "", 0
-    for part, line in _tokens(text):
+    for part, line in tokens(text):
         if part in "{[":
             stack.append({})
         elif part in "}]":

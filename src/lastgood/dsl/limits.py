@@ -1,6 +1,7 @@
 """How large a document may be, and how errors say it."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from lastgood.errors import DocumentTooLarge
 
@@ -15,6 +16,9 @@ class Limits:
     depth: int = 100
     values: int = 1_000_000
     aliases: int = 10_000
+
+
+PLAIN: Final = Limits()
 
 
 def too_many(source: str, what: str, found: int, limit: int, unit: str = "") -> DocumentTooLarge:

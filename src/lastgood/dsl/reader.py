@@ -7,12 +7,12 @@ import orjson
 
 from lastgood.dsl.document import GRAPH_MODES, Document, node_type
 from lastgood.dsl.jsontext import load_json
-from lastgood.dsl.limits import Limits, shorten, too_many
+from lastgood.dsl.limits import PLAIN, Limits, shorten, too_many
 from lastgood.dsl.yamltext import load_yaml
 from lastgood.errors import NotADocument, NotYaml
 
 _JSON_START = re.compile(r'\s*\{\s*["}]')
-_PARTS = frozenset({"app", "workflow", "rag_pipeline"})
+PARTS = frozenset({"app", "workflow", "rag_pipeline"})
 _SHAPES: dict[str, type] = {
     "app": dict,
     "rag_pipeline": dict,
@@ -40,7 +40,7 @@ _FORMAT_OF_TYPE = {
 _OLDEST_FORMAT = "0.4.0"
 
 
-def parse(data: bytes | str, *, source: str = "document", limits: Limits = Limits()) -> Document:  # noqa: B008
+def parse(data: bytes | str, *, source: str = "document", limits: Limits = PLAIN) -> Document:
     """The workflow document in `data`, YAML or JSON; `source` names it in errors.
 
     Taken are a Dify app export; the console API's JSON of a workflow (`graph`, `features`, … at the top), which gets
@@ -48,15 +48,21 @@ def parse(data: bytes | str, *, source: str = "document", limits: Limits = Limit
     types stay as they are. The graph may be broken (`graph.check` tells), the text may not.
 
     Raises the kinds of `InvalidDocument`, each naming line or path."""
-    text = _text(data, source, limits)
-    value = load_json(text, source, limits) if _JSON_START.match(text) else load_yaml(text, source, limits)
+    text = text_of(data, source, limits)
+    value = load_json(text, source, limits) if is_json(text) else load_yaml(text, source, limits)
     document = Document(_envelope(value, source))
     if len(document.nodes) > limits.nodes:
         raise too_many(source, "the number of nodes (workflow.graph.nodes)", len(document.nodes), limits.nodes)
     return document
 
 
-def _text(data: bytes | str, source: str, limits: Limits) -> str:
+def is_json(text: str) -> bool:
+    """Whether a text is read as JSON; else it is YAML."""
+    return _JSON_START.match(text) is not None
+
+
+def text_of(data: bytes | str, source: str, limits: Limits) -> str:
+    """`data` as text without its byte-order mark. Raises `NotYaml`, `DocumentTooLarge`."""
     try:
         raw = data.encode() if isinstance(data, str) else data
     except UnicodeEncodeError as error:
@@ -85,11 +91,11 @@ def _envelope(value: Any, source: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise NotADocument(source=source, reason=f"it is {_kind(value)}, not a mapping")
     inner = value.get("document")
-    if isinstance(inner, dict) and _PARTS & inner.keys():
+    if isinstance(inner, dict) and PARTS & inner.keys():
         value = inner
-    if "graph" in value and not _PARTS & value.keys():
+    if "graph" in value and not PARTS & value.keys():
         value = _of_row(value, source)
-    if not _PARTS & value.keys():
+    if not PARTS & value.keys():
         keys = ", ".join(f"`{shorten(key)}`" for key in sorted(value)[:5]) or "nothing"
         raise NotADocument(source=source, reason=f"it has neither `app` nor `workflow` (it has {keys})")
     for path, expected in _SHAPES.items():

@@ -37,7 +37,7 @@ from lastgood.dsl.limits import Limits, shorten, too_many
 from lastgood.errors import DuplicateKey, InvalidValue, NotADocument, NotYaml, UnsafeYaml
 
 # libyaml where PyYAML was built with it (five times as fast), else PyYAML's own parser; both give the same events.
-_PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG: Final = "tag:yaml.org,2002:"
 _WORDS: Final[dict[str, bool | None]] = {
     **dict.fromkeys(("yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"), True),
@@ -92,7 +92,7 @@ class _Builder:
     """Builds the values of one text, collection by collection."""
 
     def __init__(self, text: str, source: str, limits: Limits) -> None:
-        self.next_event: Callable[[], Any] = _PARSER(text).get_event
+        self.next_event: Callable[[], Any] = PARSER(text).get_event
         self.source = source
         self.limits = limits
         self.size = len(text)  # with every alias written out

@@ -1,6 +1,7 @@
 """Lines, JSON and annotations."""
 
 import json
+from dataclasses import replace
 
 from lastgood.dsl.lint import Problem, Report, as_github, as_json, as_lines, lint, summary
 
@@ -34,7 +35,20 @@ def test_json() -> None:
         "title": "",
         "path": "workflow.environment_variables[0]",
         "sentence": "Nothing uses “A”.",
+        "line": None,
     }
+
+
+def test_lines_of_the_file() -> None:
+    report = Report((replace(BARE, line=7), ODD), 0, ())
+    assert [line.partition(" ")[0] for line in as_lines(report, "flow.yml").splitlines()] == [
+        "flow.yml:7:",
+        "flow.yml:",
+        "flow.yml:",
+    ]
+    first, second = as_github(report, "flow.yml").splitlines()
+    assert first.startswith("::notice file=flow.yml,line=7,title=unused-variable::")
+    assert second.startswith("::error file=flow.yml,title=")
 
 
 def test_annotations() -> None:

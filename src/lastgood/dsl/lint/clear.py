@@ -91,9 +91,8 @@ def _secrets(node: Node) -> Iterator[tuple[str, str]]:
             yield path, kind
         elif node.type in ("tool", "agent", "datasource") and secret_name(key) and is_like_a_key(value):
             yield path, f"a secret ({key})"
-        elif key == "code":
-            if named := _assigned(value):
-                yield path, f"a secret ({named})"
+        elif key == "code" and (named := _assigned(value)):
+            yield path, f"a secret ({named})"
 
 
 def _credentials(node: Node) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from lastgood.dsl.index import text
 from lastgood.dsl.keys import redacted
 from lastgood.dsl.lint import clear, code, contract, handles, needs, plain, settings, structure, templates, values
 from lastgood.dsl.lint.rules import Problem, Rule, Severity, Subject
+from lastgood.dsl.places import Places
 
 THEMES: Final = (structure, handles, values, contract, code, templates, clear, needs, settings, plain)
 RULES: Final[Mapping[str, Rule]] = MappingProxyType({rule.id: rule for theme in THEMES for rule in theme.RULES})
@@ -35,9 +36,11 @@ def lint(
     *,
     allow: Collection[str] = (),
     severities: Mapping[str, Severity] = MappingProxyType({}),
+    places: Places | None = None,
 ) -> Report:
-    """Look at `document` by every rule but those that `allow` names; `severities` gives rules another severity.
-    Never raises for a document that `parse` takes, however broken."""
+    """Look at `document` by every rule but those that `allow` names; `severities` gives rules another severity, and
+    `places` (of the text that it was read from) problems their lines. Never raises for a document that `parse`
+    takes, however broken."""
     subject = Subject(document)
     everywhere, by_node = set(allow) | _noted(document), _described(subject)
     kept, silenced = [], 0
@@ -47,7 +50,8 @@ def lint(
                 silenced += 1
             else:
                 severity = severities.get(problem.rule, problem.severity)
-                kept.append(replace(problem, severity=severity, sentence=redacted(problem.sentence)))
+                line = places.line(problem.path) if places else None
+                kept.append(replace(problem, severity=severity, sentence=redacted(problem.sentence), line=line))
     places = {problem.path: _place(problem.path) for problem in kept}
     problems = sorted(dict.fromkeys(kept), key=lambda problem: places[problem.path])
     return Report(tuple(problems), silenced, tuple(_notes(everywhere.union(*by_node.values()))))

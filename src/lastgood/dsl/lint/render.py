@@ -10,7 +10,8 @@ _GITHUB: Final = {"error": "error", "warning": "warning", "info": "notice"}
 
 
 def as_lines(report: Report, source: str) -> str:
-    """One problem a line, ``source: severity rule node (path): sentence``; then the notes and a sum."""
+    """One problem a line, ``source:line: severity rule: node (path): sentence``, the line where it is known; then
+    the notes and a sum."""
     lines = [_line(problem, source) for problem in report.problems]
     lines += [f"{source}: note: {note}" for note in report.notes]
     return "\n".join([*lines, f"{source}: {summary(report)}"])
@@ -27,9 +28,10 @@ def as_json(report: Report, source: str) -> dict[str, Any]:
 
 
 def as_github(report: Report, source: str) -> str:
-    """One workflow command of GitHub Actions a line, which shows as an annotation of the file."""
+    """One workflow command of GitHub Actions a line, which shows as an annotation of the file, at the line where
+    that is known."""
     return "\n".join(
-        f"::{_GITHUB[problem.severity]} file={_property(source)},title={_property(_title(problem))}::"
+        f"::{_GITHUB[problem.severity]} file={_property(source)}{_at(problem)},title={_property(_title(problem))}::"
         f"{_message(f'{problem.sentence} ({problem.path})')}"
         for problem in report.problems
     )
@@ -45,7 +47,12 @@ def summary(report: Report) -> str:
 
 def _line(problem: Problem, source: str) -> str:
     where = f"{_flat(problem.title)} ({problem.path})" if problem.title else problem.path
-    return f"{source}: {problem.severity} {problem.rule}: {where}: {_flat(problem.sentence)}"
+    at = source if problem.line is None else f"{source}:{problem.line}"
+    return f"{at}: {problem.severity} {problem.rule}: {where}: {_flat(problem.sentence)}"
+
+
+def _at(problem: Problem) -> str:
+    return "" if problem.line is None else f",line={problem.line}"
 
 
 def _title(problem: Problem) -> str:

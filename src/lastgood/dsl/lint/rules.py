@@ -18,7 +18,8 @@ type Severity = Literal["error", "warning", "info"]
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that a rule found: in which node (its id and title, ``""`` for the document as a whole), at which
-    path of the document, and a sentence. No sentence holds a secret value."""
+    path of the document, and a sentence; `line` is its line in the text, where `lint` was given the places in that.
+    No sentence holds a secret value."""
 
     rule: str
     severity: Severity
@@ -26,6 +27,7 @@ class Problem:
     title: str
     path: str
     sentence: str
+    line: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
