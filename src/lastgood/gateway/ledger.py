@@ -1,6 +1,7 @@
 """Where tallies are kept: written into the store of runs, and thrown out when they are old."""
 
 import hashlib
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
@@ -22,7 +23,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from lastgood.db.runs import call_shape, caller, caller_shape, calls
 from lastgood.gateway.observation import UNKNOWN
-from lastgood.gateway.tally import MINUTE, Rate, RateKey, ShapeKey, Sighting, Tally
+from lastgood.gateway.tally import MINUTE, Rate, RateKey, ShapeKey, Sighting, Tally, Who
 from lastgood.history.calls import DAY, OTHERS
 from lastgood.history.latency import COLUMNS
 
@@ -30,6 +31,8 @@ _MINUTES_KEPT: Final = timedelta(days=8).total_seconds()
 _DAYS_KEPT: Final = timedelta(days=90).total_seconds()
 _SHAPES_KEPT: Final = timedelta(days=30).total_seconds()
 _TIDY_EVERY: Final = 3600.0
+_KNOWN_SECONDS: Final = 600.0
+_MOST_KNOWN: Final = 2_000
 _MOST_AGENTS: Final = 100  # of one key
 _MOST_SHAPES: Final = 200  # of one workflow, inputs and outputs each
 # Whatever clients do, the tables stay within these.
@@ -69,22 +72,42 @@ class Ledger:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._tidied = -_TIDY_EVERY
+        # Rows that are known: none that was seen within the hour is thrown out.
+        self._callers: dict[Who, int] = {}
+        self._shapes: dict[tuple[str, str, str], int] = {}
+        self._known_since = 0.0
         self._insert: Callable[[Any], Any] = postgresql.insert if _postgres(engine) else sqlite.insert
         self._count = self._counting(self._insert(calls))
         self._sight = self._sighting()
 
     def write(self, tally: Tally) -> None:
         """Keep all of `tally` in one transaction. Raises `SQLAlchemyError`; then nothing is kept."""
+        try:
+            self._forget()
+            self._write(tally)
+        except BaseException:
+            self._forget(all=True)  # rows made in this transaction are not there
+            raise
+
+    def _forget(self, *, all: bool = False) -> None:
+        now = time.monotonic()
+        known = len(self._callers) + len(self._shapes)
+        if all or known > _MOST_KNOWN or now - self._known_since > _KNOWN_SECONDS:
+            self._callers, self._shapes, self._known_since = {}, {}, now
+
+    def _write(self, tally: Tally) -> None:
         with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
             # In one order everywhere: two workers that write the same rows wait for each other and do not lock up.
             clients = sorted({key.who for key in tally.rates} | {key.who for key in tally.shapes})
-            callers = {who: self._caller(connection, *who) for who in clients}
-            rates = [_rate_row(callers[key.who], key, rate) for key, rate in tally.rates.items()]
+            for who in clients:
+                if who not in self._callers:
+                    self._callers[who] = self._caller(connection, *who)
+            rates = [_rate_row(self._callers[key.who], key, rate) for key, rate in tally.rates.items()]
             rates.sort(key=lambda row: (row["at"], *(row[name] for name in _WHOSE)))
             connection.execute(self._count, rates)
             if tally.shapes:
                 sightings = [
-                    self._sighting_row(connection, callers[key.who], key, seen)
+                    self._sighting_row(connection, key, seen)
                     for key, seen in sorted(tally.shapes.items(), key=lambda item: item[0])
                 ]
                 sightings.sort(key=lambda row: (row["caller_pk"], row["shape_pk"]))
@@ -150,10 +173,13 @@ class Ledger:
         connection.execute(self._insert(call_shape).values({**what, "shape": shape}).on_conflict_do_nothing())
         return int(connection.execute(_SHAPE, what).scalar_one())
 
-    def _sighting_row(self, connection: Connection, caller_pk: int, key: ShapeKey, seen: Sighting) -> dict[str, Any]:
+    def _sighting_row(self, connection: Connection, key: ShapeKey, seen: Sighting) -> dict[str, Any]:
+        what = (key.workflow_id, key.kind, key.shape)
+        if what not in self._shapes:
+            self._shapes[what] = self._shape(connection, *what)
         return {
-            "caller_pk": caller_pk,
-            "shape_pk": self._shape(connection, key.workflow_id, key.kind, key.shape),
+            "caller_pk": self._callers[key.who],
+            "shape_pk": self._shapes[what],
             "requests": seen.requests,
             "refused": seen.refused,
             "version_id": seen.version_id,
