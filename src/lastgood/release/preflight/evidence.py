@@ -1,7 +1,9 @@
 """What was learnt on newer versions, in terms that the older one does not know: it stays, and is told of."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
+
+import jmespath
 
 from lastgood.dsl.index import mapping
 from lastgood.dsl.rules.rule import listed
@@ -9,6 +11,10 @@ from lastgood.dsl.shapes import Interface, check_inputs
 from lastgood.release.preflight.facts import Answer, Facts, known
 
 _MOST: Final = 6
+# Expressions that go on from their first part.
+_STEPS: Final = frozenset(
+    {"subexpression", "index_expression", "projection", "filter_projection", "value_projection", "flatten"}
+)
 
 
 def evidence(facts: Facts) -> Iterator[Answer]:
@@ -35,6 +41,30 @@ def evidence(facts: Facts) -> Iterator[Answer]:
                 "Verify without it, or remove it.",
                 id,
             )
+
+
+def outputs_in(expression: str) -> frozenset[str]:
+    """The outputs that an expectation of a smoke request looks at: ``total`` of ``outputs.total > `0```. The
+    expression has been compiled before."""
+    return frozenset(_named(jmespath.compile(expression).parsed))
+
+
+def _named(part: Any) -> Iterator[str]:
+    inner: list[Any] = part["children"]
+    if part["type"] in ("subexpression", "pipe") and inner[0].get("value") == "outputs":
+        name = _first(inner[1])
+        if name is not None:
+            yield name
+    for one in inner:
+        if isinstance(one, dict):  # a slice has numbers
+            yield from _named(one)
+
+
+def _first(part: Any) -> str | None:
+    """The name that an expression begins with: ``lines`` of ``lines[0].sum``."""
+    while part["type"] in _STEPS:
+        part = part["children"][0]
+    return str(part["value"]) if part["type"] == "field" else None
 
 
 def _outputs(interface: Interface) -> frozenset[str] | None:

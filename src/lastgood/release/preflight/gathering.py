@@ -2,14 +2,13 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib import import_module
 from typing import Any, Final
 
-import jmespath
 from sqlalchemy import Connection, bindparam, func, select
 from sqlalchemy.exc import DBAPIError
 
@@ -29,6 +28,7 @@ from lastgood.release.means import Means
 from lastgood.release.plan import PlannedMove
 from lastgood.release.preflight import probes
 from lastgood.release.preflight.content import Content, content_of, plain_type
+from lastgood.release.preflight.evidence import outputs_in
 from lastgood.release.preflight.facts import (
     Called,
     Callee,
@@ -271,21 +271,6 @@ def _evidence(tx: Tx, workflow: Workflow, to: Version) -> Evidence:
             for one in requests
         },
     )
-
-
-def outputs_in(expression: str) -> Iterator[str]:
-    """The outputs that an expectation of a smoke request looks at: ``total`` of ``outputs.total > `0```."""
-
-    def walk(part: Any) -> Iterator[str]:
-        inner: list[Any] = part.get("children", []) if isinstance(part, dict) else []
-        if isinstance(part, dict) and part.get("type") == "subexpression":
-            first, second = inner[:2]
-            if (first.get("type"), first.get("value"), second.get("type")) == ("field", "outputs", "field"):
-                yield second["value"]
-        for one in inner:
-            yield from walk(one)
-
-    yield from walk(jmespath.compile(expression).parsed)
 
 
 def _conversations(workflow: Workflow, connection: Connection) -> Conversations:
