@@ -65,6 +65,8 @@ _PROOF = (
     .order_by(t.evidence.c.pk.desc())
     .limit(bindparam("limit"))
 )
+# A verification looks around a version too, and gives it no state.
+_PROOF_OF = _PROOF.where(t.evidence.c.verdict == bindparam("state"), t.evidence.c.kind != "verification")
 _SECRETS = select(t.secret.c.name, t.secret.c.fingerprint, t.secret.c.sealed).where(
     t.secret.c.version_pk == bindparam("version")
 )
@@ -338,9 +340,12 @@ def add_evidence(
     tx.connection.execute(_ADD_EVIDENCE, {"version_pk": version.pk, "workflow": version.workflow_pk, **row})
 
 
-def evidence_of(tx: Tx, version: Version, limit: int = 20) -> list[dict[str, Any]]:
-    """The newest evidence on `version`, newest first."""
-    rows = tx.connection.execute(_PROOF, {"version": version.pk, "limit": limit})
+def evidence_of(tx: Tx, version: Version, limit: int = 20, *, state: State | None = None) -> list[dict[str, Any]]:
+    """The newest evidence on `version`, newest first; only that for `state` where one is named."""
+    where: dict[str, Any] = {"version": version.pk, "limit": limit}
+    rows = (
+        tx.connection.execute(_PROOF_OF, where | {"state": state}) if state else tx.connection.execute(_PROOF, where)
+    )
     return [
         {"kind": r.kind, "verdict": r.verdict, "detail": json.loads(r.detail), "actor": r.actor, "at": r.at}
         for r in rows

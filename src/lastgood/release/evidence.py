@@ -57,12 +57,10 @@ class Evidence:
 def of(means: Means, tx: Tx, workflow: Workflow, version: Version) -> Evidence:
     """All that speaks for `version`."""
     how, at, by = "nothing has proven it", None, None
-    for piece in versions.evidence_of(tx, version):
-        if piece["verdict"] == "stable":
-            marked = f"marked stable ({piece['detail'].get('reason', '')})"
-            how = "smoke requests passed" if piece["kind"] == "smoke" else marked
-            at, by = piece["at"], piece["actor"]
-            break
+    for piece in versions.evidence_of(tx, version, 1, state="stable"):
+        marked = f"marked stable ({piece['detail'].get('reason', '')})"
+        how = "smoke requests passed" if piece["kind"] == "smoke" else marked
+        at, by = piece["at"], piece["actor"]
     baked = 0.0
     for row in tx.connection.execute(_STAYS, {"version": version.pk}):
         stay = parse_time(row.until or tx.now) - parse_time(row.at)

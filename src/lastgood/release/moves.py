@@ -122,22 +122,16 @@ def choose(tx: Tx, workflow: Workflow, channel: Channel, to: str | None = None) 
 
 def proof(tx: Tx, version: Version) -> str:
     """The newest evidence that `version` is good, in a few words: ``smoke requests passed, 2026-…, by alice``."""
-    for piece in versions.evidence_of(tx, version):
-        if piece["verdict"] == "stable":
-            what = (
-                "smoke requests passed"
-                if piece["kind"] == "smoke"
-                else f"marked stable ({piece['detail']['reason']})"
-            )
-            return f"{what} on {piece['at'][:16].replace('T', ' ')} UTC, by {piece['actor']}"
+    for piece in versions.evidence_of(tx, version, 1, state="stable"):
+        what = "smoke requests passed" if piece["kind"] == "smoke" else f"marked stable ({piece['detail']['reason']})"
+        return f"{what} on {piece['at'][:16].replace('T', ' ')} UTC, by {piece['actor']}"
     return "no evidence kept"
 
 
 def _condemned(tx: Tx, version: Version) -> str:
     """The newest reason why `version` is failed, with who gave it."""
-    for piece in versions.evidence_of(tx, version):
-        if piece["verdict"] == "failed":
-            return f"{piece['detail'].get('reason', '')}, by {piece['actor']} on {piece['at'][:10]}"
+    for piece in versions.evidence_of(tx, version, 1, state="failed"):
+        return f"{piece['detail'].get('reason', '')}, by {piece['actor']} on {piece['at'][:10]}"
     return "no evidence kept"
 
 

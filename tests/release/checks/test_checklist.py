@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lastgood.db.store import Store
-from lastgood.errors import Unavailable
-from lastgood.history import keys, smokes, versions
+from lastgood.errors import FailedVersion, Unavailable
+from lastgood.history import channels, keys, smokes, versions
+from lastgood.release import moves
 from lastgood.release.checks import checklist, custom
 from lastgood.release.checks.case import Case, Checked, Verdict
 from lastgood.release.checks.checklist import ITEMS, Item, names, record, run, verdict
@@ -297,3 +298,25 @@ def test_nobody_takes_the_place_of_an_item(store: Store, points: Callable[..., N
     points(pointer=f"{__name__}:passing")
     wrong = replace(serve(store).case(), generation=9)
     assert run(wrong, only=("pointer",))[0].verdict == "fail"
+
+
+@on_sqlite
+def test_many_verifications_never_bury_what_proved_or_condemned_a_version(
+    store: Store, items: Callable[..., None]
+) -> None:
+    served = serve(store)
+    good = served.place.mark(served.version, "stable")
+    (bad,) = served.place.versions("b", state="failed")
+    items(item("some", "fail"))
+    for version in (good, bad):
+        for _ in range(25):
+            run(replace(served.case(), version=version))
+    with store.read() as tx:
+        assert "marked stable (seen to be stable)" in moves.proof(tx, good)
+        channel = channels.get(tx, served.place.workflow)
+    with pytest.raises(FailedVersion, match="seen to be failed, by alice"):
+        store.write(
+            lambda tx: moves.publish(
+                tx, ALICE, served.place.workflow, bad.id, expected=channel.generation, reason="", force=False
+            )
+        )

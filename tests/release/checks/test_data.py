@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from decimal import Decimal
 from itertools import count as count_from
 from pathlib import Path
@@ -48,9 +49,8 @@ class Shop:
 @pytest.fixture(params=["sqlite", "postgres"])
 def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
     if request.param == "sqlite":
-        with sqlite3.connect(tmp_path / "shop.db", isolation_level=None) as connection:
-            yield Shop(f"sqlite:///{tmp_path}/shop.db", connection.execute)
-        connection.close()
+        with closing(sqlite3.connect(tmp_path / "shop.db", isolation_level=None)) as file:
+            yield Shop(f"sqlite:///{tmp_path}/shop.db", file.execute)
         return
     server: Postgres = request.getfixturevalue("postgres")
     with server.database() as url, psycopg.connect(url, autocommit=True) as connection:
@@ -213,7 +213,7 @@ def test_urls_that_lead_nowhere(url: str, why: str) -> None:
 @pytest.mark.parametrize("more", [{}, {"table": "t", "query": "SELECT 1"}])
 def test_either_a_table_or_a_query(more: dict[str, str]) -> None:
     with pytest.raises(Uncounted, match="either a table or a query"):
-        count(DataCheck(url="sqlite:///x.db", **more))
+        count(DataCheck.model_validate({"url": "sqlite:///x.db", **more}))
 
 
 @pytest.mark.parametrize("shop", ["sqlite"], indirect=True)
