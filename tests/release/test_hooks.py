@@ -166,6 +166,13 @@ def test_a_hook_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pyte
     assert is_gone(int((tmp_path / "pid").read_text()))
 
 
+def test_what_a_stopped_hook_started_is_killed_also_when_it_ignores_sigterm(tmp_path: Path) -> None:
+    stubborn = f"trap '' TERM; sh -c 'echo $PPID' > {tmp_path}/pid; while :; do sleep 0.05; done"
+    ran = shell(f"({stubborn}) & sleep 300", timeout=0.5)
+    assert (ran.code, ran.timed_out) == (-signal.SIGTERM, True)
+    assert is_gone(int((tmp_path / "pid").read_text()))
+
+
 def test_a_hook_that_leaves_a_daemon_on_its_output_has_ended_all_the_same(tmp_path: Path) -> None:
     ran = shell(f"sleep 300 & echo $! > {tmp_path}/pid; echo started")
     pid = int((tmp_path / "pid").read_text())
