@@ -1,6 +1,7 @@
 """What the gateway records of runs: through a real worker, and piece by piece."""
 
 import json
+import re
 import signal
 import sqlite3
 import threading
@@ -18,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lastgood.db.store import open_runs
+from lastgood.dsl.shapes import shape_of
 from lastgood.gateway import recorder as recorder_module
 from lastgood.gateway.call import LIMIT, Call
 from lastgood.gateway.ending import Ending
@@ -27,6 +29,7 @@ from lastgood.gateway.tally import Tally
 from lastgood.history import calls, keys
 from lastgood.history.calls import OTHERS
 from lastgood.settings import Settings, load
+from support.shared import shared
 from support.stores import Postgres
 
 from .conftest import route
@@ -313,6 +316,7 @@ OBSERVED: list[tuple[dict[str, Any], int, bytes, bool, tuple[str, str]]] = [
     (CHAT, 200, b'{"event":"message","answer":"hello"}', False, ("ok", '{"answer":"string"}')),
     (CHAT, 200, b"{}", False, ("unseen", "null")),
     (WORKFLOW, 200, FINISHED, True, ("ok", '{"total":"number"}')),
+    (WORKFLOW, 200, FINISHED.rstrip(), True, ("ok", '{"total":"number"}')),
     (CHAT, 200, FINISHED + event("message_end"), True, ("ok", '{"answer":"string"}')),
     (CHAT, 200, event("message", answer="x") + event("message_end"), True, ("ok", '{"answer":"string"}')),
     (WORKFLOW, 200, event("workflow_finished", **finished("failed")), True, ("error", "")),
@@ -354,6 +358,34 @@ def test_how_a_call_ended_and_what_came_of_it(
     seen = observe(call(status, answer, streamed=streamed, **changes))
     assert (seen.outcome, seen.outputs) == told
     assert seen.ms == pytest.approx(250)
+
+
+def test_runs_on_dify_servers_as_they_were_recorded() -> None:
+    seen: Counter[tuple[str, bool, str]] = Counter()
+    for path in sorted(shared("dify-recordings").glob("*/*.json")):
+        for exchange in json.loads(path.read_text())["exchanges"]:
+            target, status = exchange.get("path", ""), exchange.get("status")
+            chat = target == "/v1/chat-messages"
+            if exchange.get("method") != "POST" or not (chat or re.fullmatch(r"/v1/workflows/([^/]+/)?run", target)):
+                continue
+            if not isinstance(status, int):
+                continue
+            text = exchange.get("response_text") or json.dumps(exchange.get("response_json"))
+            streamed = bool(exchange.get("sse_lines_ms"))
+            mode = "advanced-chat" if chat else "workflow"
+            body = json.dumps(exchange.get("request_json")).encode()
+            told = observe(call(status, text.encode(), streamed=streamed, body=body, mode=mode))
+            finished = [json.loads(line[5:]) for line in text.split("\n") if '"event":"workflow_finished"' in line]
+            ends = finished[-1]["data"] if finished else exchange.get("response_json") or {}
+            ends = ends if finished or chat else ends.get("data") or {}
+            if status == 200 and ends.get("status") == "succeeded":
+                wanted = shape_of({"answer": "…"} if chat else ends["outputs"])
+                assert (told.outcome, json.loads(told.outputs)) == ("ok", wanted), f"{path.name}: {exchange['label']}"
+            seen[mode, streamed, told.outcome] += 1
+    for kind in (("workflow", False), ("workflow", True), ("advanced-chat", False), ("advanced-chat", True)):
+        assert seen[*kind, "ok"] >= 5
+    assert sum(count for (*_, outcome), count in seen.items() if outcome == "error") >= 10
+    assert sum(count for (*_, outcome), count in seen.items() if outcome == "unseen") <= 2  # nothing came but pings
 
 
 def test_an_answer_that_broke_off_is_an_error_and_one_that_the_client_left_is_not_known() -> None:

@@ -92,6 +92,7 @@ def _blocking(answer: bytes | None, chat: bool) -> tuple[Outcome, str]:
 
 
 def _streamed(ending: Ending, chat: bool) -> tuple[Outcome, str]:
+    ending.feed(b"\n")  # the last line may have no end of its own
     told = {name: event for name, line in ending.lines.items() if (event := _event(name, line)) is not None}
     if b"error" in told:
         return "error", ""
