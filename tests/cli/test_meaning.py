@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.conftest import LIVE, NEW, OLD, SLUG, Run, written
+from cli.conftest import LIVE, NEW, OLD, SLUG, Run, script, written
+from cli.test_moves import terminal
 
 
 def test_live_against_the_newest_is_the_default(lastgood: Run) -> None:
@@ -32,8 +33,8 @@ def test_two_files_need_no_store(lastgood: Run, tmp_path: Path, other: str, code
 
 def test_a_secret_is_told_and_never_shown(lastgood: Run, tmp_path: Path) -> None:
     values = []
-    for value in ("first-hidden-value", "second-hidden-value"):
-        file = tmp_path / f"{value}.yml"
+    for number, value in enumerate(("first-hidden-value", "second-hidden-value")):
+        file = tmp_path / f"{number}.yml"
         text = written(tmp_path, "one {{ text }}").read_text(encoding="utf-8")
         variable = f"- {{id: k, name: API_KEY, value_type: secret, value: {value}}}"
         file.write_text(text.replace("environment_variables: []", f"environment_variables:\n  {variable}"))
@@ -41,6 +42,38 @@ def test_a_secret_is_told_and_never_shown(lastgood: Run, tmp_path: Path) -> None
     done = lastgood("diff", *values)
     assert "API_KEY" in done.out
     assert "hidden-value" not in done.out
+
+
+SAYS = "Answer in {}, in three sentences.\\nAlways be kind."
+
+
+@pytest.mark.parametrize(
+    ("more", "removed", "added"),
+    [
+        (
+            {},
+            "Answer in \33[0m\33[31;7mGerman\33[0m\33[31m, in",
+            "Answer in \33[0m\33[32;7mFrench\33[0m\33[32m, in",
+        ),
+        ({"NO_COLOR": "1"}, "- Answer in [-German-], in", "+ Answer in {+French+}, in"),
+        ({"TERM": "dumb"}, "- Answer in [-German-], in", "+ Answer in {+French+}, in"),
+    ],
+)
+def test_changed_words_stand_out(tmp_path: Path, more: dict[str, str], removed: str, added: str) -> None:
+    files = []
+    for language in ("German", "French"):
+        (tmp_path / language).mkdir()
+        text = written(tmp_path, "one {{ text }}").read_text(encoding="utf-8")
+        files.append(tmp_path / language / "flow.yml")
+        files[-1].write_text(text.replace("one {{ text }}", f'"{SAYS.format(language)}"'), encoding="utf-8")
+    command = ["lastgood", "diff", *map(str, files)]
+    with terminal(tmp_path, *command, **more) as shown:
+        assert shown.end() == 0
+        assert removed in shown.seen
+        assert added in shown.seen
+    piped = script(tmp_path, *command).out
+    assert "- Answer in [-German-], in" in piped
+    assert "\33" not in piped
 
 
 def test_lint_tells_errors_by_its_exit_code(lastgood: Run, tmp_path: Path) -> None:

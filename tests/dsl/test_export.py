@@ -71,7 +71,7 @@ def test_what_is_written_is_read_again(document: Document) -> None:
 def any_yaml(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both readers and writers, of which an installation has one."""
     if request.param == "PyYAML":
-        monkeypatch.setattr(yamltext, "_PARSER", yaml.SafeLoader)
+        monkeypatch.setattr(yamltext, "PARSER", yaml.SafeLoader)
         monkeypatch.setattr(export, "_DUMPER", export._dumper(yaml.SafeDumper))
 
 

@@ -83,7 +83,7 @@ def test_a_key_is_the_text_that_json_has_for_it(key: str, text: str) -> None:
 )
 def test_without_libyaml(monkeypatch: pytest.MonkeyPatch, text: str, refused: str | None) -> None:
     """PyYAML's own parser, where it was built without libyaml."""
-    monkeypatch.setattr(yamltext, "_PARSER", yaml.SafeLoader)
+    monkeypatch.setattr(yamltext, "PARSER", yaml.SafeLoader)
     if refused is None:
         assert load(text) == yaml.safe_load(text)
         return

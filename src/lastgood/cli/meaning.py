@@ -13,7 +13,6 @@ from lastgood.cli.parameters import Json, Version, Workflow, complete_version, c
 from lastgood.errors import InvalidRequest
 
 _COLOURS = {
-    "heading": "bold",
     "added": "green",
     "removed": "red",
     "changed": "yellow",
@@ -64,8 +63,8 @@ def diff(
     elif stat:
         output.write(output.printable("\n".join(found["stat"])))
     else:
-        if "old" in found:
-            output.write(output.paint(f"{found['old']['id']} → {found['new']['id']}: {found['summary']}", "bold"))
+        first, second = (found["old"]["id"], found["new"]["id"]) if "old" in found else (what, old)
+        output.write(output.paint(output.flat(f"{first} → {second}: {found['summary']}"), "bold"))
         _show(found["lines"])
         _show_meaning(found["changes"])
     if exit_code and found["lines"]:
@@ -295,18 +294,19 @@ def _bytes(path: Path) -> bytes:
 def _show(lines: list[dict[str, Any]]) -> None:
     for line in lines:
         if line["role"] == "heading":
-            output.write("")
+            output.write("\n" + output.paint(line["text"], "bold"))
+            continue
         colour = _COLOURS.get(line["role"], "")
         start = output.paint("  " * line["indent"] + line["sign"] + " ", colour)
         detail = f" {output.printable(line['detail'])}" if line["detail"] else ""
-        output.write(start + _marked(line["text"], line["marks"], colour) + output.paint(detail, colour))
+        output.write(start + _marked(line, colour) + output.paint(detail, colour))
 
 
 def _show_meaning(changes: list[dict[str, Any]]) -> None:
     """What the change rules say, for whom it matters most first; layout is left out."""
     told = [change for change in changes if change["tier"] != "LAYOUT"]
     if told:
-        output.write(output.paint("\n  What it means", "bold"))
+        output.write("\n" + output.paint("What it means", "bold"))
     for change in told:
         colour = {"breaking": "red", "warning": "yellow"}.get(change["severity"], "")
         where = f" ({change['title']})" if change["title"] else ""
@@ -321,14 +321,17 @@ def _show_meaning(changes: list[dict[str, Any]]) -> None:
             output.write(f"{'':>9}  proof: refused now, taken before: {request}")
 
 
-def _marked(text: str, marks: list[list[int]], colour: str) -> str:
-    """`text` in `colour`, the spans that differ in bold."""
-    parts, at = [], 0
-    for begin, end in marks:
-        parts += [(text[at:begin], colour), (text[begin:end], "bold")]
-        at = end
-    parts.append((text[at:], colour))
-    return "".join(output.paint(output.printable(part), style) for part, style in parts if part)
+def _marked(line: dict[str, Any], colour: str) -> str:
+    """A line's text in `colour`, the words that differ in reverse; where there are no colours, between signs."""
+    from lastgood.dsl.compare import runs, signed
+
+    text, marks = line["text"], [(start, end) for start, end in line["marks"]]
+    if not output.is_coloured():
+        return output.printable(signed(text, marks, line["role"]))
+    return "".join(
+        output.paint(output.printable(part), f"{colour} reversed" if is_marked else colour)
+        for part, is_marked in runs(text, marks)
+    )
 
 
 def _named(item: dict[str, Any]) -> str:

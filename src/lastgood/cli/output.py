@@ -18,7 +18,10 @@ _STATES = {
     "warn": "yellow",
     "fail": "red",
 }
-_CODES = {"green": "32", "cyan": "36", "yellow": "33", "red": "31", "bold": "1", "dim": "2", "": "0"}
+_CODES = {
+    **{"green": "32", "cyan": "36", "yellow": "33", "red": "31", "bold": "1", "dim": "2", "": "0"},
+    **{"green reversed": "32;7", "red reversed": "31;7"},
+}
 _SIGPIPE_CODE = 141
 _GAP = 2
 _LEAST_FLOWING = 16
@@ -41,6 +44,11 @@ def state(text: str | None) -> Cell:
 def is_terminal() -> bool:
     """Whether standard output is a terminal that can show more than plain text."""
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def is_coloured() -> bool:
+    """Whether standard output is a terminal that wants colours."""
+    return is_terminal() and not os.environ.get("NO_COLOR")
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str | Cell]]) -> None:
@@ -115,7 +123,7 @@ def reader_has_gone() -> NoReturn:
 
 def paint(text: str, colour: str) -> str:
     """`text` in `colour`, in a terminal that wants colours."""
-    if not colour or not is_terminal() or os.environ.get("NO_COLOR"):
+    if not colour or not is_coloured():
         return text
     return f"\033[{_CODES[colour]}m{text}\033[0m"
 

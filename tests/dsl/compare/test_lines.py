@@ -299,8 +299,8 @@ def test_markdown() -> None:
         "  - changed `prompt_template[system].text`\n"
         "    ```diff\n"
         "      You are kind.\n"
-        "    - Answer in German.\n"
-        "    + Answer in French.\n"
+        "    - Answer in [-German-].\n"
+        "    + Answer in {+French+}.\n"
         "      Be brief.\n"
         "    ```\n"
     ) in text

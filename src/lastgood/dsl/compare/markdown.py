@@ -7,6 +7,7 @@ from typing import Final
 
 from lastgood.dsl.compare.changes import Difference
 from lastgood.dsl.compare.lines import Line, lines
+from lastgood.dsl.compare.words import signed
 
 _NOTHING: Final = "Nothing has changed.\n"
 _WORDS: Final = frozenset({"added", "removed", "changed", "moved"})
@@ -15,7 +16,8 @@ _TICKS: Final = re.compile(r"`+")
 
 def markdown(difference: Difference, level: int = 3) -> str:
     """What differs as Markdown (GitHub's): a heading of `level` for each section, a list of changes, texts as diffs
-    in fences. What the documents say stands in code spans and fences and marks nothing up."""
+    in fences with signs around the words that changed. What the documents say stands in code spans and fences, and
+    marks nothing up."""
     told = lines(difference)
     if not told:
         return _NOTHING
@@ -52,7 +54,8 @@ def _fence(block: Sequence[Line]) -> Iterator[str]:
         if line.role == "changed":  # in nothing that may be shown
             yield f"{margin}! {line.text}  {line.detail}"
         else:
-            yield f"{margin}{line.sign if line.role != 'context' else ' '} {line.text}".rstrip()
+            text = signed(line.text, line.marks, line.role)
+            yield f"{margin}{line.sign if line.role != 'context' else ' '} {text}".rstrip()
     yield f"{margin}{fence}"
 
 
