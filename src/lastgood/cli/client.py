@@ -17,8 +17,8 @@ from urllib.parse import quote, urlsplit
 from lastgood.errors import InvalidSetting, NotFound, ServerRefused, ServerUnreachable, Unavailable
 
 # httpx loads its own command line with it, and that rich, click and pygments: two thirds of its import time.
-sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
-import httpx  # noqa: E402
+sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # None: not to be had
+import httpx  # noqa: E402 - only now, see above
 
 if TYPE_CHECKING:
     from lastgood.settings import Settings

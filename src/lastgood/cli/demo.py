@@ -258,7 +258,7 @@ def _start(home: Path) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("LASTGOOD_")}
     env |= {"LASTGOOD_HOME": str(home), "LASTGOOD_HTTP_ALLOW_PRIVATE": "true"}
     command = [sys.executable, "-m", "lastgood", "serve", "--api-port", "0", "--gateway-port", "0"]
-    server = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
+    server = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, start_new_session=True)  # noqa: S603 - ours
     until = time.perf_counter() + _START_SECONDS
     while time.perf_counter() < until and server.poll() is None:
         notice = server_notice(home)
@@ -284,7 +284,7 @@ def _rates(url: str) -> Iterator[None]:
     """The rate service that the example asks; without it the lookup's fail branch answers."""
     script = examples() / "rates.py"
     command = [sys.executable, str(script), "--port", url.rsplit(":", 1)[1]]
-    service = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
+    service = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - ours
     try:
         yield
     finally:

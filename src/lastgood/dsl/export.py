@@ -30,7 +30,7 @@ def to_json(document: Document) -> str:
 def _dumper(base: Any) -> Any:
     """`base`, a YAML dumper, with what a document needs."""
 
-    class Dumper(base):  # type: ignore[misc]
+    class Dumper(base):  # type: ignore[misc]  # libyaml's, or PyYAML's own
         def ignore_aliases(self, data: Any) -> bool:
             return True  # Dify's own exports hold no aliases
 

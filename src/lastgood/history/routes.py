@@ -3,8 +3,9 @@
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, or_, select
+from sqlalchemy import Connection, Row, bindparam, or_, select
 
 from lastgood.db import tables as t
 
@@ -67,7 +68,7 @@ def read_changes(connection: Connection, since: int) -> RouteChanges:
     return RouteChanges(revision, keys)
 
 
-def _route(row) -> Route | None:  # type: ignore[no-untyped-def]
+def _route(row: Row[Any]) -> Route | None:
     if row.revoked_at is not None:
         return None
     return Route(

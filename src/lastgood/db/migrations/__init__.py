@@ -2,11 +2,14 @@
 
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import Connection, Engine, inspect, text
 
 from lastgood.errors import StoreNewer
+
+if TYPE_CHECKING:  # Alembic is imported where it is used
+    from alembic.config import Config
 
 # The newest revision of each, so that a start with nothing to do need not import Alembic (a test keeps them true).
 HEADS = {"main": "0003", "runs": "0002"}
@@ -37,7 +40,7 @@ def _revision(connection: Connection, branch: str) -> str | None:
     table = _VERSION_TABLE[branch]
     if not inspect(connection).has_table(table):
         return None
-    found: str | None = connection.execute(text(f"SELECT version_num FROM {table}")).scalar()  # noqa: S608 - ours
+    found: str | None = connection.execute(text(f"SELECT version_num FROM {table}")).scalar()  # noqa: S608 - one of ours
     return found
 
 
@@ -49,7 +52,7 @@ def _run(connection: Connection, branch: str) -> None:
     command.upgrade(config, "head")
 
 
-def alembic_config(branch: str):  # type: ignore[no-untyped-def]  # Alembic is imported where it is used
+def alembic_config(branch: str) -> "Config":
     """Alembic's configuration for `branch`; put an open connection in ``attributes["connection"]``."""
     from alembic.config import Config
 
