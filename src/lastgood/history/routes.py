@@ -68,7 +68,7 @@ def read_changes(connection: Connection, since: int) -> RouteChanges:
     return RouteChanges(revision, keys)
 
 
-def _route(row: Row[Any]) -> Route | None:
+def _route(row: Row[*tuple[Any, ...]]) -> Route | None:
     if row.revoked_at is not None:
         return None
     return Route(

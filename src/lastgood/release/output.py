@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from lastgood.dsl.compare.hidden import HIDDEN, shown_text
+from lastgood.dsl.compare import HIDDEN, shown_text
 from lastgood.dsl.keys import secret_name
 from lastgood.dsl.mask import MASK, Mask
 from lastgood.settings import Settings

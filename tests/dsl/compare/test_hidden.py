@@ -8,7 +8,8 @@ import pytest
 from dsl.documents import graph, node
 from lastgood.dsl import Document
 from lastgood.dsl.compare import Difference, as_data, compare, lines, markdown, stat_lines
-from lastgood.dsl.compare.hidden import HIDDEN, is_hidden, secret_name, shown
+from lastgood.dsl.compare.hidden import HIDDEN, is_hidden, shown
+from lastgood.dsl.keys import secret_name
 
 OLD, NEW = "Zq7old4kPw9xLm2", "Zq7new8rTt3vBn5"
 

@@ -5,6 +5,7 @@ A theme is a module: its rules, and one function that looks for them."""
 from lastgood.dsl.lint.linter import RULES, THEMES, Report, lint
 from lastgood.dsl.lint.render import as_github, as_json, as_lines, summary
 from lastgood.dsl.lint.rules import Problem, Rule, Severity
+from lastgood.dsl.lint.texts import strings
 
 __all__ = [
     "RULES",
@@ -17,5 +18,6 @@ __all__ = [
     "as_json",
     "as_lines",
     "lint",
+    "strings",
     "summary",
 ]

@@ -52,8 +52,8 @@ def lint(
                 severity = severities.get(problem.rule, problem.severity)
                 line = places.line(problem.path) if places else None
                 kept.append(replace(problem, severity=severity, sentence=redacted(problem.sentence), line=line))
-    places = {problem.path: _place(problem.path) for problem in kept}
-    problems = sorted(dict.fromkeys(kept), key=lambda problem: places[problem.path])
+    order = {problem.path: _place(problem.path) for problem in kept}
+    problems = sorted(dict.fromkeys(kept), key=lambda problem: order[problem.path])
     return Report(tuple(problems), silenced, tuple(_notes(everywhere.union(*by_node.values()))))
 
 

@@ -4,7 +4,18 @@ from lastgood.dsl.rules.contract import refusal
 from lastgood.dsl.rules.guide import guide
 from lastgood.dsl.rules.judge import PLAIN, judge
 from lastgood.dsl.rules.registry import RULES
-from lastgood.dsl.rules.rule import SEVERITIES, TIERS, Change, Rule, RuleSettings, Severity, Tier, Witness
+from lastgood.dsl.rules.rule import (
+    SEVERITIES,
+    TIERS,
+    Change,
+    Rule,
+    RuleSettings,
+    Severity,
+    Tier,
+    Witness,
+    listed,
+    quoted,
+)
 
 __all__ = [
     "PLAIN",
@@ -19,5 +30,7 @@ __all__ = [
     "Witness",
     "guide",
     "judge",
+    "listed",
+    "quoted",
     "refusal",
 ]

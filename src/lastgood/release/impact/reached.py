@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lastgood.catalogue import Middleware, Service, matches
-from lastgood.dsl.rules.rule import listed
+from lastgood.dsl.rules import listed
 from lastgood.history.channels import LIVE
 from lastgood.release.impact.dependants import Dependant
 from lastgood.release.impact.touched import ADDRESSES, Touched

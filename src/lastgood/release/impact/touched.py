@@ -12,7 +12,7 @@ from lastgood.dsl.compare import Difference
 from lastgood.dsl.dependencies import dependencies
 from lastgood.dsl.index import Index, Node, handles, text
 from lastgood.dsl.keys import known
-from lastgood.dsl.lint.texts import strings
+from lastgood.dsl.lint import strings
 from lastgood.dsl.references import References
 
 Kind = Literal["host", "queue", "cache", "database", "model", "knowledge base", "tool", "trigger"]

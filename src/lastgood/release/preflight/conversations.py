@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from lastgood.dsl.rules.rule import listed, quoted
+from lastgood.dsl.rules import listed, quoted
 from lastgood.release.preflight.content import Content
 from lastgood.release.preflight.facts import Answer, Conversations, Facts, in_service, known
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 import jmespath
 
 from lastgood.dsl.index import mapping
-from lastgood.dsl.rules.rule import listed
+from lastgood.dsl.rules import listed
 from lastgood.dsl.shapes import Interface, check_inputs
 from lastgood.release.preflight.facts import Answer, Facts, known
 

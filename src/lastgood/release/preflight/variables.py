@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from lastgood.dsl.rules.rule import listed
+from lastgood.dsl.rules import listed
 from lastgood.release.preflight.facts import Answer, Facts, in_service, known
 
 _MOST: Final = 8

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from lastgood.dsl.interface import InputField, problem_of
-from lastgood.dsl.rules.rule import quoted
+from lastgood.dsl.rules import quoted
 from lastgood.dsl.shapes import FILES, QUERY, Interface, check_inputs
 from lastgood.release.preflight.facts import Answer, Called, Callee, Facts, known
 from lastgood.release.preflight.toolcalls import Argument, ToolCall
