@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from lastgood.dsl.rules.rule import listed
+from lastgood.dsl.rules import listed
 from lastgood.dsl.shapes import Interface, Problem, check_inputs, check_outputs, introduced
 from lastgood.history.calls import SeenShape
 from lastgood.release.preflight.facts import Answer, Caller, Calls, Facts, in_service, known

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from lastgood.dsl.rules.rule import listed
+from lastgood.dsl.rules import listed
 from lastgood.release.preflight.content import Content
 from lastgood.release.preflight.facts import Answer, Engine, Facts, Unlearnt, in_service, known
 
