@@ -10,10 +10,10 @@ from lastgood.release.preflight.facts import Caller, Calls, Facts, Unknown
 
 from .small import facts, field, flow, found, told, verdicts
 
-BILLING = Caller("key-1", "billing", "curl/8", followed=100, pinned=0, elsewhere=0)
-SHOP = Caller("key-2", "shop", "httpx/0.28", followed=50, pinned=0, elsewhere=0)
-PINS = Caller("key-3", "audit", "curl/8", followed=0, pinned=7, elsewhere=0)
-STAGING = Caller("key-4", "tester", "curl/8", followed=0, pinned=0, elsewhere=9)
+BILLING = Caller("key-1", "billing", "curl/8", follows=True, pins=False)
+SHOP = Caller("key-2", "shop", "httpx/0.28", follows=True, pins=False)
+PINS = Caller("key-3", "audit", "curl/8", follows=False, pins=True)
+STAGING = Caller("key-4", "tester", "curl/8", follows=False, pins=False)
 
 
 def sent(shape: dict[str, str] | None, by: Caller = BILLING, requests: int = 10, **more: Any) -> SeenShape:
@@ -107,8 +107,15 @@ def test_who_names_versions_itself_is_told_apart() -> None:
     (verdict, sentence), (other, nothing) = found("callers", given)
     assert (verdict, other) == ("pass", "pass")
     assert "Not affected" in sentence
-    assert "audit (7 requests)" in sentence
+    assert "requests of “audit”" in sentence
     assert "Nothing recorded" in nothing
+
+
+def test_who_names_versions_sometimes_is_affected_all_the_same() -> None:
+    both = Caller("key-5", "both", "curl/8", follows=True, pins=True)
+    given = facts(NEEDS_B, PLAIN, calls=Calls((both,), (sent({"a": "string"}, both),), 100))
+    assert verdicts("callers", given) == "pass refuse"
+    assert "a part of the requests of “both”" in told("callers", given)
 
 
 def test_who_calls_another_channel_is_not_affected() -> None:

@@ -40,7 +40,7 @@ def callers(facts: Facts) -> Iterator[Answer]:
     if not calls.limit:
         yield Answer("pass", "Callers are not looked at: rollback.callers is 0 in the settings.")
         return
-    following = {(one.key, one.user_agent): one for one in calls.callers if one.followed}
+    following = {(one.key, one.user_agent): one for one in calls.callers if one.follows}
     yield from _unaffected(facts, calls)
     shapes = [one for one in calls.shapes if (one.key_id, one.user_agent) in following]
     if not shapes:
@@ -76,18 +76,16 @@ def _judged(seen: SeenShape, caller: Caller, interface: Interface, now: Interfac
 
 def _unaffected(facts: Facts, calls: Calls) -> Iterator[Answer]:
     """Callers whose requests name a version themselves: no move reaches those."""
-    named: dict[str, int] = defaultdict(int)
-    for one in calls.callers:
-        if one.pinned:
-            named[one.name or one.key] += one.pinned
-    if named:
-        told = ", ".join(f"{who} ({_number(count, 'request')})" for who, count in sorted(named.items())[:_MOST])
-        more = f" and {len(named) - _MOST} more" if len(named) > _MOST else ""
-        yield Answer(
-            "pass",
-            f"Not affected, because they name a version of {facts.workflow} themselves: {told}{more}.",
-            "pinned",
-        )
+    named = {one.name or one.key for one in calls.callers if one.pins}
+    partly = named & {one.name or one.key for one in calls.callers if one.follows}
+    for names, which in ((named - partly, "requests"), (partly, "a part of the requests")):
+        if names:
+            yield Answer(
+                "pass",
+                f"Not affected are {which} of {listed(sorted(names), _MOST)}: they name a version of "
+                f"{facts.workflow} themselves.",
+                f"pinned: {which}",
+            )
 
 
 def _sent(facts: Facts, sent: Sequence[_Judged]) -> Iterator[Answer]:

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from lastgood.dsl.shapes import Interface, Shape
 from lastgood.history.calls import SeenShape
 from lastgood.history.states import State
+from lastgood.release.plan import Verdict
 from lastgood.release.preflight.content import Content
 from lastgood.release.preflight.toolcalls import ToolCall
 
@@ -104,15 +104,14 @@ class Conversations:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An app key and what its client calls itself; how many requests followed the channel that moves, and how many
-    named a version themselves or came by another channel."""
+    """An app key and what its client calls itself; whether requests of it followed the channel that moves, and
+    whether some named a version themselves."""
 
     key: str
     name: str
     user_agent: str
-    followed: int
-    pinned: int
-    elsewhere: int
+    follows: bool
+    pins: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +152,6 @@ class Facts:
     conversations: Conversations | Unknown = Conversations(0)
     calls: Calls | Unknown = Unknown("nothing was asked")
     evidence: Evidence | Unknown = Evidence()
-
-
-type Verdict = Literal["pass", "warn", "refuse"]
 
 
 @dataclass(frozen=True, slots=True)

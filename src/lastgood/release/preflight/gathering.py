@@ -2,14 +2,14 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib import import_module
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, bindparam, exists, func, literal, select
 from sqlalchemy.exc import DBAPIError
 
 from lastgood.catalogue import matches
@@ -65,20 +65,15 @@ _HOLDING = (
     .where(r.conversation.c.workflow_id == bindparam("workflow"))
     .group_by(r.conversation_variable.c.name, r.conversation_variable.c.value_type)
 )
+# Whether there is one such call is known from an index; to count them would take long.
+_LATELY = (r.calls.c.caller_pk == r.caller.c.pk) & (r.calls.c.at + r.calls.c.span > bindparam("since"))
 _FOLLOWS = (r.calls.c.channel == bindparam("channel")) & r.calls.c.pins.is_(False)
-_ELSEWHERE = (r.calls.c.channel != bindparam("channel")) & r.calls.c.pins.is_(False)
-_CALLERS = (
-    select(
-        r.caller.c.key_id,
-        r.caller.c.user_agent,
-        func.coalesce(func.sum(r.calls.c.requests).filter(_FOLLOWS), 0),
-        func.coalesce(func.sum(r.calls.c.requests).filter(r.calls.c.pins.is_(True)), 0),
-        func.coalesce(func.sum(r.calls.c.requests).filter(_ELSEWHERE), 0),
-    )
-    .join_from(r.calls, r.caller)
-    .where(r.caller.c.workflow_id == bindparam("workflow"), r.calls.c.at + r.calls.c.span > bindparam("since"))
-    .group_by(r.caller.c.key_id, r.caller.c.user_agent)
-)
+_CALLERS = select(
+    r.caller.c.key_id,
+    r.caller.c.user_agent,
+    exists(literal(1)).where(_LATELY, _FOLLOWS).correlate(r.caller),
+    exists(literal(1)).where(_LATELY, r.calls.c.pins.is_(True)).correlate(r.caller),
+).where(r.caller.c.workflow_id == bindparam("workflow"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +126,7 @@ def gather(means: Means, planned: PlannedMove, *, force: bool) -> Facts:
         changed = versions.secrets_changed(tx, now, to) if now is not None else frozenset()
         called = attempt(partial(_called, tx, side.content))
         evidence = attempt(partial(_evidence, tx, workflow, to))
-        names = {str(key["id"]): str(key["name"]) for key in keys.listing(tx, workflow)}
+        held = keys.listing(tx, workflow)
     declared = {n: one for n, one in means.settings.middleware.items() if matches(one.workflows, workflow.slug)}
     return Facts(
         workflow=workflow.slug,
@@ -147,7 +142,7 @@ def gather(means: Means, planned: PlannedMove, *, force: bool) -> Facts:
         called=called,
         services=attempt(partial(probes.ask_all, declared)),
         conversations=_recorded(means, partial(_conversations, workflow)),
-        calls=_recorded(means, partial(_calls, workflow, planned.channel, names, means.settings.rollback.callers)),
+        calls=_recorded(means, partial(_calls, workflow, planned.channel, held, means.settings.rollback.callers)),
         evidence=evidence,
     )
 
@@ -282,13 +277,19 @@ def _conversations(workflow: Workflow, connection: Connection) -> Conversations:
     return Conversations(int(connection.execute(_OPEN, whose).scalar_one()), holding)
 
 
-def _calls(workflow: Workflow, channel: str, names: Mapping[str, str], limit: int, connection: Connection) -> Calls:
+def _calls(
+    workflow: Workflow, channel: str, held: Sequence[Mapping[str, Any]], limit: int, connection: Connection
+) -> Calls:
+    """Who called with a key that is good for more."""
     if not limit:
         return Calls((), (), 0)
+    names = {key["id"]: str(key["name"]) for key in held}
+    revoked = {key["id"] for key in held if key["revoked_at"] is not None}
     since = (datetime.now(UTC) - _REMEMBERED).timestamp()
     rows = connection.execute(_CALLERS, {"workflow": workflow.id, "channel": channel, "since": since})
+    callers = (Caller(key, names.get(key, ""), agent, bool(a), bool(b)) for key, agent, a, b in rows)
     return Calls(
-        tuple(Caller(key, names.get(key, ""), agent, int(a), int(b), int(c)) for key, agent, a, b, c in rows),
+        tuple(one for one in callers if one.key not in revoked),
         tuple(calls.shapes(connection, workflow.id, limit)),
         limit,
     )

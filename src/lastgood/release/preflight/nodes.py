@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from lastgood.dsl.rules import listed
+from lastgood.release.plan import Verdict
 from lastgood.release.preflight.content import Content
 from lastgood.release.preflight.facts import Answer, Engine, Facts, Unlearnt, in_service, known
 
@@ -81,9 +82,9 @@ def loads(facts: Facts) -> Iterator[Answer]:
         return
     if engine.broken:
         # The engine here is one release of Dify's; the target's may be another.
-        verdict = "refuse" if facts.target.embedded else "warn"
+        verdict: Verdict = "refuse" if facts.target.embedded else "warn"
         yield Answer(
-            "refuse" if verdict == "refuse" else "warn",
+            verdict,
             f"Dify's graph engine does not load {to}: {_some(engine.broken)}. Mend it in a new version, or go to "
             "another one.",
         )
