@@ -165,7 +165,8 @@ def _engine(url: URL, seconds: float) -> Engine:
         url = url.set(database=f"file:{quote(file)}", query={"mode": "ro", "uri": "true"})
         options = {"timeout": min(seconds, float(_CONNECT_SECONDS))}
     elif kind in ("mysql", "mariadb"):
-        options["read_timeout"] = options["write_timeout"] = max(1, int(seconds))
+        # Wider than the server's own limit, which ends the statement there too.
+        options["read_timeout"] = options["write_timeout"] = int(seconds) + 2
     try:
         engine = create_engine(url, poolclass=NullPool, connect_args=options)
     except ModuleNotFoundError as error:
@@ -187,6 +188,9 @@ def _engine(url: URL, seconds: float) -> Engine:
         else:
             # The transaction that the driver begins by itself comes after this.
             connection.exec_driver_sql("SET SESSION TRANSACTION READ ONLY")
+            mariadb = getattr(connection.dialect, "is_mariadb", False)
+            limit = f"max_statement_time = {seconds:f}" if mariadb else f"max_execution_time = {int(seconds * 1000)}"
+            connection.exec_driver_sql(f"SET SESSION {limit}")
 
     return engine
 
