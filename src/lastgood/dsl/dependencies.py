@@ -40,6 +40,11 @@ def dependencies(document: Document) -> dict[str, list[dict[str, Any]]]:
     return _Collector(document).collect()
 
 
+def tools(document: Document) -> list[dict[str, Any]]:
+    """The `tools` of `dependencies` alone, in canvas order, without the work for the rest."""
+    return _Collector(document).tools()
+
+
 def plugin_of(provider: str, kind: str = "model") -> str:
     """The plugin (``org/name``) that brings a provider of models or tools, ``""`` where Dify itself does."""
     if provider.count("/") >= 2:
@@ -86,6 +91,12 @@ class _Collector:
         for kind, key in sorted(self._needs):
             found[kind].append(self._needs[kind, key])
         return found
+
+    def tools(self) -> list[dict[str, Any]]:
+        for node in self.index.of_type("tool", "agent"):
+            _NEEDS[node.type](self, node)
+        self._app()
+        return [need for (kind, _), need in self._needs.items() if kind == "tools"]
 
     def need(self, kind: str, node: str, **said: Any) -> dict[str, Any]:
         """Note that `node` (``""``: the app) needs what `said` describes."""

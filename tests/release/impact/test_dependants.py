@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from dsl.documents import graph, node
+from dsl.documents import corpus, graph, node
+from lastgood import dsl
 from lastgood.dsl import Document
+from lastgood.dsl.dependencies import dependencies, tools
 from lastgood.history.workflows import Workflow
 from lastgood.release.impact.dependants import Names, Tool, dependants, tools_of
 
@@ -47,6 +49,18 @@ def test_an_app_without_a_graph_may_use_some_too() -> None:
     tools = [{"provider_type": "workflow", "provider_id": UUID, "tool_name": "check_vat", "enabled": True}]
     data = {"app": {"mode": "agent-chat"}, "kind": "app", "model_config": {"agent_mode": {"tools": tools}}}
     assert [one.name for one in tools_of(Document(data))] == ["check_vat"]
+
+
+def test_the_tools_alone_are_those_of_all_dependencies() -> None:
+    seen = 0
+    for file in corpus():
+        document = dsl.parse(file.read_bytes(), source=file.name)
+        if {"tool", "agent"}.isdisjoint(dsl.node_types(document)) and document.has_graph:
+            continue
+        alone, whole = (sorted(map(repr, found)) for found in (tools(document), dependencies(document)["tools"]))
+        assert alone == whole, file.name
+        seen += len(whole)
+    assert seen
 
 
 KEPT = [

@@ -14,7 +14,7 @@ from lastgood.dsl import Document
 from lastgood.dsl.compare import Difference, compare
 from lastgood.dsl.rules import Change, judge
 from lastgood.errors import DamagedContent, NothingGood, NothingLive
-from lastgood.history import channels, versions, workflows
+from lastgood.history import channels, content, versions, workflows
 from lastgood.history.versions import Version
 from lastgood.history.workflows import Workflow
 from lastgood.release import moves
@@ -30,7 +30,7 @@ from lastgood.release.plan import PlannedMove, Service
 from lastgood.targets import engine
 
 _LIVE_VERSIONS: Final = (
-    select(t.channel.c.workflow_pk, t.channel.c.version_pk, t.snapshot.c.digest)
+    select(t.channel.c.workflow_pk, t.snapshot.c.id, t.snapshot.c.digest)
     .join_from(t.channel, t.version, t.channel.c.version_pk == t.version.c.pk)
     .join(t.snapshot, t.version.c.snapshot_pk == t.snapshot.c.pk)
     .join(t.workflow, t.channel.c.workflow_pk == t.workflow.c.pk)
@@ -54,9 +54,10 @@ class _Move:
 
 @dataclass(slots=True)
 class _Users:
-    """The live workflows that use each workflow (by id) as a tool, and what could not be made out."""
+    """The live workflows that use each workflow (by id) as a tool, all workflows, and what could not be made out."""
 
     of: Mapping[str, list[Workflow]] = field(default_factory=dict)
+    by_id: Mapping[str, Workflow] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -112,7 +113,7 @@ def _part(means: Means, tx: Tx, move: _Move, users: _Users, callers: Callers) ->
     further = dependants(move.workflow.id, users.of) if move.channel == channels.LIVE else ()
     around = {move.workflow.slug: callers.of(tx, move.workflow)}
     for one in further:
-        around[one.slug] = callers.of(tx, workflows.find(tx, one.id))
+        around[one.slug] = callers.of(tx, users.by_id[one.id])
     scene = Scene(
         workflow=move.workflow.slug,
         channel=move.channel,
@@ -190,11 +191,11 @@ def _users_of_all(tx: Tx) -> _Users:
     kept = {one.pk: one for one in workflows.listing(tx)}
     names = Names(kept.values())
     found: dict[str, list[Workflow]] = defaultdict(list)
-    users = _Users(found)
-    for workflow_pk, version_pk, digest in tx.connection.execute(_LIVE_VERSIONS, {"workspace": tx.workspace}).all():
+    users = _Users(found, {one.id: one for one in kept.values()})
+    for workflow_pk, snapshot, digest in tx.connection.execute(_LIVE_VERSIONS, {"workspace": tx.workspace}).all():
         user = kept[workflow_pk]
         try:
-            tools = _tools(tx, version_pk, digest)
+            tools = _tools(tx, snapshot, digest)
         except DamagedContent:
             users.notes.append(f"The live version of {user.slug} cannot be read, so what it uses is not known.")
             continue
@@ -208,11 +209,11 @@ def _users_of_all(tx: Tx) -> _Users:
     return users
 
 
-def _tools(tx: Tx, version_pk: int, digest: str) -> tuple[Tool, ...]:
+def _tools(tx: Tx, snapshot: str, digest: str) -> tuple[Tool, ...]:
     if digest not in _TOOLS:
         if len(_TOOLS) >= _MOST_KEPT:
             _TOOLS.clear()
-        _TOOLS[digest] = tools_of(versions.document_of(tx, versions.by_pk(tx, version_pk)))
+        _TOOLS[digest] = tools_of(Document(content.read_content(tx, digest, snapshot)))
     return _TOOLS[digest]
 
 

@@ -23,6 +23,7 @@ class Callers:
     def __init__(self, means: Means) -> None:
         self._means = means
         self._connection: Connection | None = None
+        self._known: dict[str, tuple[Caller, ...]] = {}
 
     def __enter__(self) -> Self:
         try:
@@ -44,6 +45,11 @@ class Callers:
     def of(self, tx: Tx, workflow: Workflow) -> tuple[Caller, ...]:
         """All callers of `workflow`: each key with each client that called within 7 days, the busiest first; and
         the keys that did not call, but the revoked ones."""
+        if workflow.id not in self._known:
+            self._known[workflow.id] = self._read(tx, workflow)
+        return self._known[workflow.id]
+
+    def _read(self, tx: Tx, workflow: Workflow) -> tuple[Caller, ...]:
         held = {key["id"]: key for key in keys.listing(tx, workflow)}
         slug = workflow.slug
         found = []

@@ -3,15 +3,12 @@
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from lastgood import dsl
 from lastgood.dsl import Document
-from lastgood.dsl.dependencies import dependencies
+from lastgood.dsl.dependencies import tools
 from lastgood.history.workflows import Workflow
 from lastgood.ids import slugify
-
-_USERS: Final = frozenset({"tool", "agent"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +37,7 @@ class Dependant:
 
 def tools_of(document: Document) -> tuple[Tool, ...]:
     """The workflow tools that `document` uses, in nodes of their own and in agents."""
-    if document.has_graph and _USERS.isdisjoint(dsl.node_types(document)):
-        return ()
-    found = (tool for tool in dependencies(document)["tools"] if tool["provider_type"] == "workflow")
+    found = (tool for tool in tools(document) if tool["provider_type"] == "workflow")
     return tuple(dict.fromkeys(Tool(tool["provider"], tool["provider_name"], tool["tool"]) for tool in found))
 
 
