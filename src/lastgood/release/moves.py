@@ -61,14 +61,24 @@ def publish(
     It gets its SemVer by what changed since the highest number (`rules` raises change rules), or `semver` where that
     is not lower. Raises `AlreadyActive`, `FailedVersion`, `NoGraph`, `NotRunnable`, `NumberTooLow`, `ChannelMoved`,
     `UnknownVersion`, `InvalidSetting`."""
-    version = versions.find(tx, version_id, workflow)
+    version = check_publish(tx, who, workflow, version_id, force=force, reason=reason)
     pointer = channels.ensure(tx, workflow, channel)
     channels.expect(tx, workflow, pointer, expected)
+    moved = _move(tx, who, workflow, pointer, version, "publish", expected, reason, "named", operation)
+    # After the compare-and-set: of two that publish at once, the second hears that the channel moved, not that its
+    # number is taken.
+    bump = numbering.number(tx, who, moved.to, semver, force=force, reason=reason, rules=rules)
+    return replace(moved, to=versions.by_pk(tx, version.pk), bump=bump)
+
+
+def check_publish(
+    tx: Tx, who: Principal, workflow: Workflow, version_id: str, *, force: bool, reason: str
+) -> Version:
+    """The version, if it may be published. Raises what `publish` does of the version itself."""
+    version = versions.find(tx, version_id, workflow)
     _check_failed(tx, who, workflow, version, force=force, reason=reason)
     _check_runs(tx, workflow, version)
-    bump = numbering.number(tx, who, version, semver, force=force, reason=reason, rules=rules)
-    moved = _move(tx, who, workflow, pointer, version, "publish", expected, reason, "named", operation)
-    return replace(moved, bump=bump)
+    return version
 
 
 def rollback(
