@@ -11,7 +11,7 @@ import zstandard
 from alembic import command
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import func, select, text, update
+from sqlalchemy import delete, func, select, text, update
 
 from lastgood import dsl
 from lastgood.db import migrations, tables
@@ -240,12 +240,74 @@ def test_several_dictionaries_live_side_by_side(store: Store) -> None:
     assert store.write(lambda tx: dictionary.add(tx, trained)) == second, "once is enough"
     with store.read() as tx:
         held = set(tx.connection.execute(select(tables.dictionary.c.id)).scalars())
-    assert held == {first, second}
+    assert held == {first, ~first, second, ~second}, "two rows each"
     other = write(store, document("with the second"))
-    for id in held:
-        dictionary.forget(id)
+    dictionary.forget(first)
+    dictionary.forget(second)
     assert read(store, one) == document("with the first").data
     assert read(store, other) == document("with the second").data
+
+
+def dictionaries(store: Store) -> dict[int, bytes]:
+    with store.read() as tx:
+        return {row.id: row.body for row in tx.connection.execute(select(tables.dictionary))}
+
+
+def spoil(store: Store, *ids: int) -> None:
+    """Change a bit of rows of the dictionary table."""
+    for id in ids:
+        body = bytearray(dictionaries(store)[id])
+        body[len(body) // 2] ^= 1
+        row = update(tables.dictionary).where(tables.dictionary.c.id == id).values(body=bytes(body))
+        store.write(lambda tx, row=row: tx.connection.execute(row))  # type: ignore[misc]  # mypy: a lambda's default
+        dictionary.forget(max(id, ~id))
+
+
+@pytest.mark.parametrize("row", [0, -1], ids=["first", "second"])
+def test_a_damaged_row_of_a_dictionary_is_mended_from_the_other(store: Store, row: int) -> None:
+    digests = fill(store, many(600))
+    blobs.maintain(store)
+    sound = dictionaries(store)
+    (id,) = [id for id in sound if id >= 0]
+    spoil(store, id ^ row)
+    assert dictionaries(store) != sound
+    assert read(store, digests[7]) == many(600)[7].data
+    assert not blobs.maintain(store), "nothing to learn, and nothing to pack"
+    assert dictionaries(store) == sound
+
+
+def test_a_dictionary_of_one_row_gets_its_second(store: Store) -> None:
+    fill(store, many(600))
+    blobs.maintain(store)
+    sound = dictionaries(store)
+    store.write(lambda tx: tx.connection.execute(delete(tables.dictionary).where(tables.dictionary.c.id < 0)))
+    blobs.maintain(store)
+    assert dictionaries(store) == sound
+
+
+@pytest.mark.parametrize("more", [0, 40], ids=["the same again", "another"])
+def test_a_lost_dictionary_is_replaced_and_a_push_mends_what_it_packed(store: Store, more: int) -> None:
+    documents = many(600)
+    digests = fill(store, documents)
+    blobs.maintain(store)
+    (lost,) = [id for id in dictionaries(store) if id >= 0]
+    spoil(store, lost, ~lost)
+    with pytest.raises(DamagedContent):
+        read(store, digests[3])
+    before = len(rows(store))
+    assert fill(store, documents) == digests, "the same content, pushed again"
+    assert [read(store, digest) for digest in digests] == [one.data for one in documents]
+    assert len(rows(store)) == before, "mended in its place"
+    assert {row.dictionary_id for row in rows(store)} == {None}
+    fill(store, [document("word7 " * 9, name=f"more {i}") for i in range(more)])
+    assert blobs.maintain(store), "a dictionary is learnt from what can be read"
+    with store.read() as tx:
+        new = dictionary.newest(tx)
+        assert dictionary.damaged(tx) == ([lost] if more else []), "learnt from the same parts it is the same"
+    assert (new == lost) == (not more)
+    assert new in {row.dictionary_id for row in rows(store)} <= {None, new}
+    assert [read(store, digest) for digest in digests] == [one.data for one in documents]
+    assert not blobs.maintain(store)
 
 
 def test_archived_content_is_packed_tighter_and_comes_back(store: Store) -> None:

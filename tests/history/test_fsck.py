@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import select, update
 
+from history.test_blobs import fill, learn, many, spoil
 from lastgood import dsl
 from lastgood.db import tables
 from lastgood.db.store import Store
@@ -139,22 +140,24 @@ def test_content_that_no_version_has_is_checked_as_well(place: Scene) -> None:
     assert (damage.version, damage.workflow, damage.digest) == ("", "", digest)
 
 
-def test_a_damaged_dictionary_is_named_with_what_it_packed(store: Store) -> None:
-    from history.test_blobs import fill, learn, many
-    from lastgood.history import dictionary
-
+def test_a_damaged_dictionary_is_named_with_what_it_packed_until_that_is_pushed_again(store: Store) -> None:
     place = scene(store)
     before = place.push("before").version
     fill(store, many(600))
     id = learn(store)
     assert id is not None
-    after = place.push(dsl.Document({**document("after").data, "kind": "app", "extra": {"a": "b" * 40}})).version
-    with store.read() as tx:
-        body = bytearray(tx.connection.execute(select(tables.dictionary.c.body)).scalar_one())
-    body[len(body) // 2] ^= 1
-    store.write(lambda tx: tx.connection.execute(update(tables.dictionary).values(body=bytes(body))))
+    value = dsl.Document({**document("after").data, "kind": "app", "extra": {"a": "b" * 40}})
+    after = place.push(value).version
+    spoil(store, ~id)
+    report = check(place)
+    assert (report.damaged_dictionaries, report.damaged, report.damaged_blobs) == ((id,), (), ())
+    spoil(store, id)
     report = check(place)
     assert report.damaged_dictionaries == (id,)
     assert named(report) == [after.id]
-    assert reads(place, before)
-    dictionary.forget(id)
+    assert report.damaged_blobs
+    assert [reads(place, before), reads(place, after)] == [True, False]
+    assert not place.push(value).created
+    assert reads(place, after)
+    report = check(place)
+    assert (report.damaged_dictionaries, report.damaged, report.damaged_blobs) == ((id,), (), ())

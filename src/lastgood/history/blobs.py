@@ -111,9 +111,13 @@ def learn(tx: Tx) -> bytes | None:
 
 
 def maintain(store: Store) -> bool:
-    """Give `store` its first dictionary or a better one when it has become large enough, and pack with it what has
-    none, in short transactions that let others write between them. Says whether it did; when there is nothing to do,
-    it costs two look-ups."""
+    """Mend the dictionaries of `store`, give it its first one or a better one when it has become large enough, and
+    pack with it what has none, in short transactions that let others write between them. Says whether it packed; when
+    there is nothing to do, it costs a few look-ups."""
+    with store.read() as tx:
+        ill = dictionary.lacking(tx)
+    if ill:
+        store.write(dictionary.mend)
     with store.read() as tx:
         learnt = learn(tx)
     if learnt is None:

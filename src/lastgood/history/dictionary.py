@@ -1,14 +1,16 @@
 """The dictionaries that blobs are compressed with: rows that never change, each named by its own bytes.
 
 A dictionary is trained on what a store holds, outside of any write transaction (`train`), and added in one (`add`).
-New blobs use the newest; older ones stay for what was packed with them."""
+New blobs use the newest; older ones stay for what was packed with them. Nearly everything hangs on these few rows, so
+each dictionary has two: when the first is damaged the second is read, and `mend` writes the damaged one anew."""
 
 import hashlib
 import threading
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import zstandard
-from sqlalchemy import bindparam, func, insert, select
+from sqlalchemy import bindparam, func, insert, select, update
 
 from lastgood.db import tables as t
 from lastgood.db.tx import Tx
@@ -19,12 +21,18 @@ _GROWTH = 8  # a store that has grown so many times deserves a new dictionary
 _SAMPLES = 8_000
 _LONGEST = 32 * 2**10  # of a sample: one long text says little of the others
 
-_NEWEST = select(t.dictionary.c.id).order_by(t.dictionary.c.seen.desc(), t.dictionary.c.id).limit(1)
+_NEWEST = (
+    select(t.dictionary.c.id)
+    .where(t.dictionary.c.id >= 0)  # first rows only
+    .order_by(t.dictionary.c.seen.desc(), t.dictionary.c.created_at.desc(), t.dictionary.c.id)
+    .limit(1)
+)
 _SEEN = select(func.coalesce(func.max(t.dictionary.c.seen), 0))
 _BODY = select(t.dictionary.c.body).where(t.dictionary.c.id == bindparam("id"))
-_ALL = select(t.dictionary.c.id, t.dictionary.c.body).order_by(t.dictionary.c.id)
+_ALL = select(t.dictionary).order_by(t.dictionary.c.id)
 _GREATEST = select(func.coalesce(func.max(t.blob.c.pk), 0))
 _ADD = insert(t.dictionary)
+_MEND = update(t.dictionary).where(t.dictionary.c.id == bindparam("of")).values(body=bindparam("sound"))
 
 _known: dict[int, bytes] = {}
 _local = threading.local()  # zstd's contexts serve one thread at a time
@@ -37,10 +45,12 @@ def newest(tx: Tx) -> int | None:
 
 
 def wanted(tx: Tx) -> bool:
-    """Whether a store has become large enough for its first dictionary, or for another one."""
+    """Whether a store has become large enough for its first dictionary or for another one, or has lost the newest."""
     held: int = tx.connection.execute(_GREATEST).scalar_one()
     seen: int = tx.connection.execute(_SEEN).scalar_one()
-    return held >= max(_FEWEST, _GROWTH * seen)
+    last = newest(tx)
+    lost = last is not None and _stored(tx, last) is None
+    return held >= (_FEWEST if lost else max(_FEWEST, _GROWTH * seen))
 
 
 def train(samples: Iterable[bytes]) -> bytes | None:
@@ -59,17 +69,52 @@ def sample_step(tx: Tx) -> int:
 
 
 def add(tx: Tx, body: bytes) -> int:
-    """Keep a dictionary for use from now on, and give its id."""
+    """Keep a dictionary for use from now on, and give its id. One that is there and damaged is mended."""
     id = id_of(body)
-    if tx.connection.execute(_BODY, {"id": id}).first() is None:
+    if _stored(tx, id) is None:
         seen: int = tx.connection.execute(_GREATEST).scalar_one()
-        tx.connection.execute(_ADD, {"id": id, "seen": seen, "created_at": tx.now, "body": body})
+        for row in (id, _second(id)):
+            _put(tx, row, {"seen": seen, "created_at": tx.now, "body": body})
     return id
 
 
 def damaged(tx: Tx) -> list[int]:
-    """The ids of the dictionaries whose bytes have changed in the store; with one of them, what it packed is lost."""
-    return [row.id for row in tx.connection.execute(_ALL) if id_of(bytes(row.body)) != row.id]
+    """The ids of the dictionaries of which a row has changed in the store. What one has packed can be read as long
+    as its other row is sound."""
+    return sorted({_first(row.id) for row in tx.connection.execute(_ALL) if id_of(row.body) != _first(row.id)})
+
+
+def lacking(tx: Tx) -> bool:
+    """Whether `mend` has something to do."""
+    return bool(_mendable(tx))
+
+
+def mend(tx: Tx) -> None:
+    """Write damaged rows of dictionaries, and second ones that are not there, from the other row."""
+    for id, sound in _mendable(tx):
+        _put(tx, id, sound)
+
+
+def _put(tx: Tx, id: int, row: dict[str, Any]) -> None:
+    if tx.connection.execute(_MEND, {"of": id, "sound": row["body"]}).rowcount == 0:
+        tx.connection.execute(_ADD, {**row, "id": id})
+
+
+def _mendable(tx: Tx) -> list[tuple[int, dict[str, Any]]]:
+    """The ids of rows that are damaged or not there, each with the sound row of the same dictionary."""
+    rows = tx.connection.execute(_ALL).all()
+    sound = {row.id: dict(row._mapping) for row in rows if id_of(row.body) == _first(row.id)}
+    return [(_second(id), row) for id, row in sound.items() if _second(id) not in sound]
+
+
+def _second(id: int) -> int:
+    """The key of the other row of the dictionary that has a row `id`: one of them is the dictionary's id, which is
+    never negative, the other is less than zero."""
+    return ~id
+
+
+def _first(id: int) -> int:
+    return max(id, _second(id))
 
 
 def forget(id: int) -> None:
@@ -120,8 +165,17 @@ def _bytes(tx: Tx, id: int | None) -> bytes | None:
     if id is None:
         return None
     if id not in _known:
-        body = bytes(tx.connection.execute(_BODY, {"id": id}).scalar() or b"")
-        if id_of(body) != id:
+        body = _stored(tx, id)
+        if body is None:
             raise ValueError(f"dictionary {id} is damaged")
         _known[id] = body
     return _known[id]
+
+
+def _stored(tx: Tx, id: int) -> bytes | None:
+    """The dictionary `id` from the first of its rows that is sound."""
+    for row in (id, _second(id)):
+        body: bytes = tx.connection.execute(_BODY, {"id": row}).scalar() or b""
+        if id_of(body) == id:
+            return body
+    return None
