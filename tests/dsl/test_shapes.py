@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lastgood.dsl import Document, check_inputs
+from lastgood.dsl import Document, check_inputs, parse
 from lastgood.dsl import shapes as s
 from lastgood.dsl.shapes import FILES, QUERY, Interface, Problem, interface_of, introduced, request_shape, shape_of
 
-from .documents import edge, graph, node
+from .documents import corpus, edge, graph, node
 
 FILE = {"type": "image", "transfer_method": "remote_url", "url": "https://files.example/a.png"}
 OUTPUT_FILE = {"dify_model_identity": "__dify__file__", "id": None, "filename": "a.png"}
@@ -271,3 +271,37 @@ def test_what_the_present_version_has_as_well_is_not_news() -> None:
     assert introduced(now, now) == ()
     unknown = (Problem("", "unknown", "not recorded"),)
     assert introduced(unknown, ()) == unknown
+
+
+SENT = {
+    "number": "number",
+    "file": "file",
+    "file-list": "array<file>",
+    "checkbox": "boolean",
+    "json_object": "object",
+}
+
+
+def test_who_sends_and_gets_what_real_documents_say_has_no_problem_with_them() -> None:
+    fields = outputs = doubts = 0
+    for path in corpus():
+        interface = interface_of(parse(path.read_text(), source=path.name))
+        sent = {one.name: SENT.get(one.type, "string") for one in interface.inputs}
+        found = s.check_inputs(sent | ({QUERY: "string"} if interface.chat else {}), interface)
+        assert all(problem.verdict == "uncertain" for problem in found), path.name
+        for end in interface.outputs.get("anyOf") or [interface.outputs]:
+            got = {name: told(schema) for name, schema in end.get("properties", {}).items()}
+            missed = s.check_outputs(got, interface)
+            assert all(problem.verdict == "uncertain" for problem in missed), path.name
+            outputs, doubts = outputs + len(got), doubts + len(missed)
+        fields += len(sent)
+    assert fields > 300
+    assert outputs > 200
+    assert doubts < outputs / 10
+
+
+def told(schema: dict[str, Any]) -> str:
+    """The type that a caller receives by `schema`; of a value that nobody declared, a text."""
+    schema = schema["anyOf"][0] if "anyOf" in schema else schema
+    kind = str(schema.get("type", "string"))
+    return f"array<{told(schema['items'])}>" if kind == "array" and schema.get("items") else kind
