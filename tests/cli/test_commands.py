@@ -45,7 +45,7 @@ SAID: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("restore", OLD), (rf"^{OLD} of {SLUG} is at hand$",)),
     (
         ("publish", SLUG, NEW),
-        (rf"^live of {SLUG}: {LIVE} → {NEW} \(generation 3\), \d+\.\d ms; not verified: it has no smoke",),
+        (rf"^live of {SLUG}: {LIVE} → {NEW} \(generation 3\), \d+\.\d ms; not proven: it has no smoke",),
     ),
     (("publish", SLUG, NEW, "--channel", "staging"), (rf"^staging of {SLUG}: nothing → {NEW} \(generation 1\)",)),
     (("rollback", SLUG), (rf"^live of {SLUG}: {LIVE} → {OLD} \(generation 3\), \d+\.\d ms",)),

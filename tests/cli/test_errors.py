@@ -27,7 +27,7 @@ WRONG: list[tuple[tuple[str, ...], int, str]] = [
     (("publish", SLUG, NEW, "--semver", "1.1.0"), 1, "1.1.0 is lower than 1.1.1, which the changes call for"),
     (("publish", SLUG, NEW, "--channel", "No Name"), 1, "is not a channel id"),
     (("rollback", "nope"), 1, "There is no workflow 'nope'"),
-    (("rollback", SLUG, "--channel", "staging"), 1, f"Channel staging of {SLUG} points to no version yet"),
+    (("rollback", SLUG, "--channel", "staging"), 1, f"Workflow {SLUG} has no channel 'staging'"),
     (("rollback", SLUG, "--to", LIVE), 1, f"already points to {LIVE}"),
     (("rollback", SLUG, "--to", "yesterday"), 1, "is not a version id"),
     (("mark", NEW, "stable", "--reason", ""), 1, "reason"),

@@ -153,7 +153,7 @@ def test_a_move_is_verified(beside: Run, proven: tuple[str, str]) -> None:
     done = beside("publish", "greet", bad)
     assert done.code == 3
     assert f"{good} → {bad} (generation 2)" in done.out and "0 of 1 smoke requests passed" in done.out
-    assert f"lastgood: VERIFICATION FAILED. live of greet now serves {bad}, and smoke-" in done.err
+    assert f"lastgood: VERIFICATION FAILED. live of greet now serves {bad}, and smoke smoke-" in done.err
     assert 'got "wrong x"' in done.err
     assert done.err.endswith("lastgood: go back with: lastgood rollback greet\n")
     assert beside("status").out.startswith(f"Not well: live of greet serves {bad}, which failed; `lastgood rollback")

@@ -3,12 +3,14 @@
 import contextlib
 import threading
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from sqlalchemy import update
 
 from lastgood.db import tables as t
 from lastgood.db.store import Store
+from lastgood.db.tx import Tx
 from lastgood.errors import InvalidRequest, OperationOver, OperationTaken, UnknownOperation
 from lastgood.release import journal
 from lastgood.release.journal import Operation
@@ -139,6 +141,10 @@ def test_what_was_just_entered_is_left_to_who_did(store: Store) -> None:
         assert journal.waiting(tx) == [operation.id]
 
 
+def _asked(operation: str, wish: journal.Wish, tx: Tx) -> Operation:
+    return journal.ask(tx, BOB, operation, wish)
+
+
 def test_what_is_over_is_not_claimed(store: Store) -> None:
     operation = begun(scene(store))
     mine = claimed(store, operation)
@@ -147,9 +153,10 @@ def test_what_is_over_is_not_claimed(store: Store) -> None:
     assert done.over and done.ended_at is not None and done.owner is None
     with pytest.raises(OperationOver, match="Nothing was moved"):
         claimed(store, operation)
-    for wish in ("undo", "keep"):
+    wishes: tuple[journal.Wish, ...] = ("undo", "keep")
+    for wish in wishes:
         with pytest.raises(OperationOver):
-            store.write(lambda tx, wish=wish: journal.ask(tx, BOB, operation.id, wish))
+            store.write(partial(_asked, operation.id, wish))
 
 
 def test_a_move_that_is_over_can_be_undone_once(store: Store) -> None:

@@ -1,6 +1,7 @@
 """Plans as values, as JSON and as files."""
 
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 import yaml
@@ -95,7 +96,8 @@ def test_everything_that_a_plan_says_is_in_its_digest(name: str) -> None:
         "consumer_positions": "reset",
     }.get(name, (not value) if isinstance(value, bool) else ("other",) if isinstance(value, tuple) else "other")
     assert other != value
-    assert replace(PLAN, **{name: other}).digest != PLAN.digest
+    changed: Any = {name: other}
+    assert replace(PLAN, **changed).digest != PLAN.digest
 
 
 def test_the_briefs_own_file_is_read() -> None:

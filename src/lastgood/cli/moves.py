@@ -1,6 +1,5 @@
 """Commands that move a channel, and the log of moves."""
 
-import sys
 from typing import Annotated, Any
 
 import typer
@@ -17,10 +16,9 @@ from lastgood.cli.parameters import (
     Version,
     Wide,
     Workflow,
-    complete_version,
     given,
 )
-from lastgood.errors import NothingLive, ServerRefused
+from lastgood.errors import ServerRefused
 
 LIVE = "live"
 UNVERIFIED = 3  # the exit code of a move that was made, whose version then failed verification
@@ -54,44 +52,6 @@ def publish(
         with output.progress("publishing and verifying"):
             moved = api.post(
                 "workflows", workflow, "channels", channel, "publish", body=body, expected=before["generation"]
-            )
-    raise typer.Exit(_tell(moved, as_json))
-
-
-def rollback(
-    ctx: typer.Context,
-    workflow: Workflow,
-    to: Annotated[
-        str | None,
-        typer.Option("--to", metavar="VERSION", help="Else the last good version.", autocompletion=complete_version),
-    ] = None,
-    reason: Reason = "",
-    force: Force = False,
-    channel: Channel = LIVE,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    no_verify: NoVerify = False,
-    as_json: Json = False,
-) -> None:
-    """Point a channel back: to the last good version, or to one you name.
-
-    In a terminal it says what it will do and asks first, unless --yes is given; without a terminal it never asks.
-    Exit code 3: the channel moved, but the smoke requests fail on the version it points to now.
-
-    \b
-    Examples:
-      lastgood rollback prod-invoice
-      lastgood rollback prod-invoice --to v-20261123-01 --reason "wrong totals" --yes
-      lastgood rollback prod-invoice --to v-20261123-03 --force --reason "the check was wrong"
-    """
-    with connect(given(ctx)) as api:
-        before = find_channel(api, workflow, channel)
-        if before["version"] is None:
-            raise NothingLive(channel=channel, workflow=workflow)
-        if not yes and sys.stdin.isatty() and sys.stderr.isatty():
-            _ask(api, workflow, before, to)
-        with output.progress("rolling back and verifying"):
-            moved = send_rollback(
-                api, workflow, before, {"to": to, "reason": reason, "force": force, "verify": not no_verify}
             )
     raise typer.Exit(_tell(moved, as_json))
 
@@ -145,24 +105,31 @@ def send_rollback(api: Client, workflow: str, before: dict[str, Any], body: dict
 
 def warn_of(moved: dict[str, Any]) -> int:
     """Say on standard error what is not well after a move, and give the exit code."""
-    move, report = moved["move"], moved["verification"] or {"verdict": "none", "checks": []}
+    move, report = moved["move"], moved["verification"] or {"verdict": "none", "items": []}
     if moved["unconfirmed"]:
         workers = ", ".join(moved["unconfirmed"])
         output.warn(f"lastgood: not confirmed by {workers}, which may still serve the old version for a moment.")
-    found = next((one for one in report["checks"] if one["passed"] is not True), None)
+    found = {one["verdict"]: one for one in reversed(report["items"])}
     if report["verdict"] == "inconclusive":
-        output.warn(f"lastgood: {move['to']} could not be verified: {found and output.flat(found['detail'])}")
-    if report["verdict"] != "failed":
+        output.warn(f"lastgood: {move['to']} could not be verified: {_item(found['unknown'])}")
+    if moved["state"] == "succeeded":
         return 0
-    failed = next(one for one in report["checks"] if one["passed"] is False)
+    said = _item(found["fail"]) if "fail" in found else output.flat(moved["summary"])
     channel = "" if move["channel"] == LIVE else f" --channel {move['channel']}"
-    again = " --to VERSION" if move["kind"] == "rollback" else ""
+    back = f"lastgood rollback {move['workflow']}{channel}"
+    if move["kind"] == "rollback":
+        back = f"lastgood operation {moved['operation']} --undo"
     output.warn(
-        f"lastgood: VERIFICATION FAILED. {move['channel']} of {move['workflow']} now serves {move['to']}, and "
-        f"{failed['smoke']} says: {output.flat(failed['detail'])}\n"
-        f"lastgood: go back with: lastgood rollback {move['workflow']}{again}{channel}"
+        f"lastgood: VERIFICATION FAILED. {move['channel']} of {move['workflow']} now serves {move['to']}, and {said}\n"
+        f"lastgood: go back with: {back}"
     )
     return UNVERIFIED
+
+
+def _item(item: dict[str, Any]) -> str:
+    """What an item of the checklist says: ``smoke smoke-k3x9a2: got 50.4, want outputs.total == `42```."""
+    subject = f" {item['subject']}" if item["subject"] else ""
+    return f"{item['check']}{subject} got {output.flat(item['found'])}, want {output.flat(item['expected'])}"
 
 
 def _tell(moved: dict[str, Any], as_json: bool) -> int:
@@ -187,30 +154,12 @@ def _proof(report: dict[str, Any] | None, workflow: str) -> str:
     """What verification made of a moved version, in a few words."""
     if report is None:
         return "not verified"
+    if not report["checks"]:
+        return f"not proven: it has no smoke requests (`lastgood smoke add {workflow} …`)"
     number = output.count(len(report["checks"]), "smoke request")
     passed = sum(1 for one in report["checks"] if one["passed"])
     return {
         "passed": f"verified by {number}",
         "failed": output.paint(f"{passed} of {len(report['checks'])} smoke requests passed", "red"),
         "inconclusive": "not verified",
-        "none": f"not verified: it has no smoke requests (`lastgood smoke add {workflow} …`)",
     }[report["verdict"]]
-
-
-def _ask(api: Client, workflow: str, before: dict[str, Any], to: str | None) -> None:
-    """Show what a rollback will do and ask for leave. Raises `typer.Abort`."""
-    good = before["last_good"]
-    if to is None and good is None:
-        return  # the server says it better
-    target = to or good["version"]
-    why = good["evidence"] if to is None else _standing(api, target)
-    output.warn(f"{before['name']} of {workflow}: {before['version']} → {target} (generation {before['generation']})")
-    output.warn(f"  {target}: {output.flat(why)}")
-    typer.confirm("Roll back?", abort=True, err=True)
-
-
-def _standing(api: Client, version: str) -> str:
-    """What is known of a version, in a few words."""
-    found = api.get("versions", version)
-    note = f", “{found['note']}”" if found["note"] else ""
-    return f"{found['proven']}, by {found['author']}, {output.age(found['recorded_at'])} ago{note}"

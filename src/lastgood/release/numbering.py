@@ -31,6 +31,25 @@ def next_number(tx: Tx, version: Version, rules: RuleSettings = PLAIN) -> Bump:
     return semver.next_version(highest.semver, changes_between(tx, highest, version, rules))
 
 
+def take(
+    tx: Tx,
+    version: Version,
+    wanted: str | None,
+    *,
+    force: bool = False,
+    reason: str = "",
+    rules: RuleSettings = PLAIN,
+) -> Bump:
+    """The SemVer that `version` would get: `wanted` where a person may take it, else what the rules say. Raises
+    `NumberTooLow`, `InvalidSetting`."""
+    bump = next_number(tx, version, rules)
+    if wanted is None:
+        return bump
+    if not semver.may_take(wanted, bump.version, force=force, reason=reason).allowed:
+        raise NumberTooLow(wanted=wanted, computed=bump.version, because="; ".join(bump.because))
+    return Bump(wanted, bump.kind, bump.because)
+
+
 def number(
     tx: Tx,
     who: Principal,
@@ -41,17 +60,11 @@ def number(
     reason: str = "",
     rules: RuleSettings = PLAIN,
 ) -> Bump:
-    """Give `version` its SemVer: `wanted` where a person may take it, else what the rules say.
+    """Give `version` its SemVer, and say which (see `take`).
 
     `rules` raises rules. Two versions that do the same do not both get a number. Raises `NumberTooLow`, `IdTaken`,
     `InvalidSetting`."""
-    bump = next_number(tx, version, rules)
-    if wanted is not None:
-        take = semver.may_take(wanted, bump.version, force=force, reason=reason)
-        if not take.allowed:
-            raise NumberTooLow(wanted=wanted, computed=bump.version, because="; ".join(bump.because))
-        versions.set_semver(tx, who, version, wanted)
-        return Bump(wanted, bump.kind, bump.because)
-    if version.semver is None and bump.kind != "none":
+    bump = take(tx, version, wanted, force=force, reason=reason, rules=rules)
+    if wanted is not None or (version.semver is None and bump.kind != "none"):
         versions.set_semver(tx, who, version, bump.version)
     return bump

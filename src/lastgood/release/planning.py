@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from lastgood.access import decisions
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
-from lastgood.errors import AlreadyActive, InvalidRequest, NothingLive, PlanRefused, PlanVoid
+from lastgood.dsl.rules import RuleSettings
+from lastgood.errors import AlreadyActive, ChannelMoved, InvalidRequest, NothingLive, PlanRefused, PlanVoid
 from lastgood.history import channels, workflows
-from lastgood.release import declared, evidence, impact, journal, moves, preflight
+from lastgood.release import declared, evidence, impact, journal, moves, numbering, preflight
 from lastgood.release.journal import Operation
 from lastgood.release.means import Means
 from lastgood.release.plan import Kind, Plan, PlannedMove, news
@@ -66,6 +67,9 @@ def _planned(means: Means, tx: Tx, kind: Kind, wanted: Wanted) -> PlannedMove:
     known = evidence.of(means, tx, workflow, version)
     if wanted.to is None:
         why = f"last good: {known.sentence()}"
+    elif kind != "publish":
+        note = f", “{version.note}”" if version.note else ""
+        why = f"{version.state}, by {version.author}{note}; {known.sentence()}"
     return PlannedMove(
         workflow_id=workflow.id,
         workflow=workflow.slug,
@@ -85,21 +89,19 @@ def confirmation(means: Means, plan: Plan) -> str:
 
 def check_again(means: Means, plan: Plan) -> tuple[Plan, list[str]]:
     """The plan as it would be made now with the same choices, and sentences on what is not as the plan says: a
-    generation, or a finding that is new. Raises what `make` raises, but for `ChannelMoved` and `AlreadyActive`."""
-    wanted = [Wanted(one.workflow_id, one.channel, one.to_version) for one in plan.moves]
+    channel that moved, or a finding that is new. Raises what `make` raises, but for those."""
     try:
-        now = make(means, plan.kind, wanted, plan)
-    except (AlreadyActive, NothingLive) as error:
+        now = _again(means, plan)
+    except (AlreadyActive, ChannelMoved, NothingLive) as error:
         return plan, [str(error)]
-    said = []
-    for old, new in zip(plan.moves, now.moves, strict=True):
-        if (old.expected_generation, old.from_version) != (new.expected_generation, new.from_version):
-            said.append(
-                f"{new.channel} of {new.workflow} is at generation {new.expected_generation} and serves "
-                f"{new.from_version}, where the plan says {old.expected_generation} and {old.from_version}"
-            )
-    said += [f"new finding: {one.sentence}" for one in news(plan.findings, now.findings)]
-    return now, said
+    return now, [f"new finding: {one.sentence}" for one in news(plan.findings, now.findings)]
+
+
+def _again(means: Means, plan: Plan) -> Plan:
+    wanted = [Wanted(one.workflow_id, one.channel, one.to_version, one.expected_generation) for one in plan.moves]
+    now = make(means, plan.kind, wanted, plan)
+    kept = (replace(new, why=old.why) for old, new in zip(plan.moves, now.moves, strict=True))
+    return replace(now, moves=tuple(kept))
 
 
 def accept(
@@ -108,14 +110,17 @@ def accept(
     """Enter the operation that does `plan`, as it was just made. With `shown` (the confirmation of what a person saw)
     the plan is checked again first.
 
-    Raises `PlanVoid`, `PlanRefused`, `Denied`, `InvalidRequest`."""
+    Raises `PlanVoid`, `PlanRefused`, `ChannelMoved`, `AlreadyActive`, `Denied`, `InvalidRequest`."""
     if shown is not None:
         if not hmac.compare_digest(shown.encode(), confirmation(means, plan).encode()):
             raise PlanVoid(reasons="the confirmation belongs to another plan")
-        _, said = check_again(means, plan)
-        if said:
-            raise PlanVoid(reasons="; ".join(said))
+        new = news(plan.findings, _again(means, plan).findings)
+        if new:
+            raise PlanVoid(reasons="; ".join(one.sentence for one in new))
     declared.check(means.settings, plan, local=who.kind == "local")
+    if plan.kind == "publish":
+        with means.store.read() as tx:
+            _check_publish(tx, who, plan, RuleSettings(means.settings.rules))
     refused = plan.refusals()
     if refused and not plan.force:
         raise PlanRefused(kind=plan.kind, reasons="; ".join(one.sentence for one in refused))
@@ -130,3 +135,12 @@ def accept(
         return journal.create(tx, who, plan, owners, key=key)
 
     return means.store.write(work, emergency=True)
+
+
+def _check_publish(tx: Tx, who: Principal, plan: Plan, rules: RuleSettings) -> None:
+    """Refuse a publish that its move would refuse, before anything is entered. Raises what `moves.publish` does."""
+    for one in plan.moves:
+        workflow = workflows.find(tx, one.workflow_id)
+        version = moves.check_publish(tx, who, workflow, one.to_version, force=plan.force, reason=plan.reason)
+        if plan.semver is not None:
+            numbering.take(tx, version, plan.semver, force=plan.force, reason=plan.reason, rules=rules)

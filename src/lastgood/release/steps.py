@@ -16,6 +16,7 @@ from lastgood.release.checks import checklist
 from lastgood.release.checks.case import Case, Checked
 from lastgood.release.journal import Operation, StepState
 from lastgood.release.means import Direction, Means, Notice, Told
+from lastgood.release.output import server_secrets
 from lastgood.release.plan import PlannedMove, news
 
 _FRESH = timedelta(seconds=60)
@@ -89,7 +90,7 @@ def _hook(doing: Doing, name: str) -> Result:
         return Result("skipped", {"reason": "the plan names none"})
     notice = _notices(doing, "forward")[0]
     hook = declared.hook(doing.means.settings, name, local=doing.operation.actor_kind == "local")
-    ran = hooks.run(hook, notice, doing.name)
+    ran = hooks.run(hook, notice, doing.name, secrets=server_secrets(doing.means.settings))
     return Result("done" if ran.good else "failed", {"hook": name, **ran.as_data()})
 
 
@@ -171,7 +172,7 @@ def tell(doing: Doing) -> Result:
     told: list[Told] = []
     for notice in _notices(doing, "undo" if doing.undoing else "forward"):
         chosen = listeners.for_move(doing.means.settings, notice, doing.operation.plan.listeners)
-        told += listeners.tell_all(chosen, notice)
+        told += listeners.tell_all(chosen, notice, secrets=server_secrets(doing.means.settings))
     state: StepState = "done" if all(one.good for one in told) else "failed"
     return Result(
         state,
@@ -232,7 +233,8 @@ def notify(doing: Doing) -> Result:
     if not url or not doing.done:
         return Result("done", {"alert": None})
     direction: Direction = "undo" if doing.undoing else "forward"
-    told = [listeners.alert(url, notice) for notice in _notices(doing, direction)]
+    secrets = server_secrets(doing.means.settings)
+    told = [listeners.alert(url, notice, secrets=secrets) for notice in _notices(doing, direction)]
     return Result("done", {"alert": [asdict(one) for one in told]})
 
 
