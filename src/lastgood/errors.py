@@ -28,6 +28,7 @@
     │   ├── UnknownChannel
     │   ├── UnknownKey
     │   ├── UnknownSmoke
+    │   ├── UnknownRun
     │   ├── UnknownListener
     │   ├── UnknownOperation
     │   └── NothingKept
@@ -242,6 +243,11 @@ class UnknownOperation(NotFound):
 class UnknownListener(NotFound):
     """There is no listener {listener!r}; lastgood.toml declares: {known}. Declare [listeners.{listener}] there, or
     take the name out of the plan."""
+
+
+class UnknownRun(NotFound):
+    """Workflow {workflow} has no run {run!r} on record. The answer to a request names its run, as workflow_run_id;
+    the newest 10,000 are kept."""
 
 
 class NothingKept(NotFound):

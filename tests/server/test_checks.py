@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from lastgood.db import tables
+from lastgood.db.runs import run
+from lastgood.db.store import open_runs
 from support.stores import on_sqlite
 
 from .conftest import Api
@@ -73,3 +75,25 @@ def test_a_channel_of_nothing(api: Api) -> None:
     assert verify(api, "staging", status=404)["type"].endswith("unknown-channel")
     api.post("/v1/workflows/greet/keys", {"name": "web", "channel": "empty"}, status=201)
     assert verify(api, "empty", status=409)["type"].endswith("nothing-live")
+
+
+@on_sqlite
+def test_a_smoke_request_is_taken_from_a_run_and_that_is_audited(api: Api) -> None:
+    live(api)
+    owner = api.get("/v1/workflows/greet")["id"]
+    runs = open_runs(api.store.settings)
+    row = {"id": "run-1", "task_id": "t", "workflow_id": owner, "version_id": "v", "user": "u", "status": "succeeded"}
+    counts = {"total_steps": 0, "total_tokens": 0, "exceptions_count": 0, "elapsed_time": 0.0, "created_at": 1.0}
+    with runs.connect().execution_options(writes=True) as connection, connection.begin():
+        inputs = '{"text": "2 cups", "sys.user_id": "u"}'
+        connection.execute(insert(run).values(**row, **counts, inputs=inputs, outputs="{}"))
+    runs.dispose()
+    kept = api.post("/v1/workflows/greet/smokes", {"from_run": "run-1", "expect": ["outputs.said"]}, status=201)
+    assert (kept["inputs"], kept["expect"]) == ({"text": "2 cups"}, ["outputs.said"])
+    both = {"from_run": "run-1", "inputs": {"text": "other"}}
+    assert "brings its own inputs" in api.post("/v1/workflows/greet/smokes", both, status=400)["detail"]
+    gone = api.post("/v1/workflows/greet/smokes", {"from_run": "run-2"}, status=404)
+    assert gone["type"].endswith("unknown-run")
+    with api.store.read() as tx:
+        read = select(tables.audit.c.resource).where(tables.audit.c.action == "run:read")
+        assert tx.connection.execute(read).scalars().all() == [f"workflow/{owner}/run/run-{n}" for n in (1, 2)]

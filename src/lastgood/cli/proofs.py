@@ -27,6 +27,10 @@ def add_smoke(
     query: Query = "",
     expect: Expectations = None,
     max_ms: Annotated[int | None, typer.Option("--max-ms", min=1, help="Slower is a failure.")] = None,
+    from_run: Annotated[
+        str | None,
+        typer.Option("--from-run", metavar="RUN", help="Send what this run was sent; its sender should agree."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Keep a smoke request with a workflow.
@@ -38,6 +42,7 @@ def add_smoke(
       lastgood smoke add prod-invoice --input text="2 x Cup @ 21.00" --expect 'outputs.total == `42`'
       lastgood smoke add prod-invoice --input @sample.json --expect 'outputs.status == `"ok"`' --max-ms 2000
       lastgood smoke add support-chat --query "When do you open?" --expect 'contains(answer, `"nine"`)'
+      lastgood smoke add prod-invoice --from-run 6f1c2b1e-8a53-4c21-9d0e-2b7f4f1c9a10 --expect 'outputs.total > `0`'
     """
     with connect(given(ctx)) as api:
         body = {
@@ -45,6 +50,7 @@ def add_smoke(
             "query": query,
             "expect": expect or [],
             "max_ms": max_ms,
+            "from_run": from_run,
         }
         kept = api.post("workflows", workflow, "smokes", body=body)
     if as_json:

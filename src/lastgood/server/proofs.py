@@ -7,11 +7,12 @@ from pydantic import BaseModel, Field
 
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
-from lastgood.errors import EngineMissing, LastgoodError
+from lastgood.errors import EngineMissing, InvalidRequest, LastgoodError
 from lastgood.history import keys, smokes, versions, workflows
 from lastgood.history.versions import Version
+from lastgood.release.checks.recorded import request_of
 from lastgood.release.verification import Check, Report, verify
-from lastgood.server.context import Context, Served, may
+from lastgood.server.context import Context, Served, may, record_read
 from lastgood.targets import engine
 
 router = APIRouter(prefix="/v1")
@@ -31,6 +32,7 @@ class NewSmoke(BaseModel):
     query: str = Field("", description="the message, for a chatflow")
     expect: list[str] = Field([], description="JMESPath expressions that must be true", max_length=50)
     max_ms: int | None = Field(None, ge=1, le=86_400_000, description="slower is a failure")
+    from_run: str | None = Field(None, max_length=64, description="send again what this run was sent")
 
 
 class NewKey(BaseModel):
@@ -73,8 +75,18 @@ def list_smokes(
 def add_smoke(
     workflow: str, body: NewSmoke, served: Served, who: Annotated[Principal, Depends(may("workflow:push"))]
 ) -> dict[str, Any]:
+    asked = body.model_dump(exclude={"from_run"})
+    if body.from_run is not None:
+        if body.inputs or body.query:
+            raise InvalidRequest(where="from_run", reason="it brings its own inputs and query; leave the others out")
+        with served.store.read() as tx:
+            owner = workflows.find(tx, workflow)
+        record_read(served, who, "run:read", f"workflow/{owner.id}/run/{body.from_run}")
+        recorded = request_of(served.runs(), owner, body.from_run)
+        asked |= {"inputs": recorded.inputs, "query": recorded.query}
+
     def work(tx: Tx) -> dict[str, Any]:
-        return smokes.add(tx, who, workflows.find(tx, workflow), **body.model_dump()).public()
+        return smokes.add(tx, who, workflows.find(tx, workflow), **asked).public()
 
     return served.store.write(work)
 

@@ -9,13 +9,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
-from lastgood.db.store import Store
+from lastgood.db.store import Store, open_runs
 from lastgood.errors import Unavailable
 from lastgood.history.versions import Version
 from lastgood.release.checks.case import Case, Checked
 from lastgood.release.means import Means
 from lastgood.release.verification import Upstream
+from lastgood.settings import Settings
 from support.documents import document
 from support.engine import FakeEngine, fake_engine
 from support.scene import ALICE, Scene, scene
@@ -83,6 +85,14 @@ def engine() -> Iterator[FakeEngine]:
     with fake_engine() as running:
         running.succeed(said="hello")
         yield running
+
+
+@pytest.fixture
+def runs(settings: Settings, store: Store) -> Iterator[Engine]:
+    """The store of runs of the test's store."""
+    opened = open_runs(settings)
+    yield opened
+    opened.dispose()
 
 
 def no_engine() -> Upstream:

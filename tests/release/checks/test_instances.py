@@ -1,7 +1,6 @@
 """Runs and conversations that are under way, by version, out of a real store of runs."""
 
 import time
-from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
@@ -9,22 +8,14 @@ import pytest
 from sqlalchemy import Engine, insert, update
 
 from lastgood.db.runs import conversation, message, run
-from lastgood.db.store import Store, open_runs
+from lastgood.db.store import Store
 from lastgood.release.checks import instances
 from lastgood.release.checks.case import Case
-from lastgood.settings import Settings
 from support.stores import on_sqlite
 
 from .conftest import Served, only, serve, verdicts
 
 _NUMBERS = count(1)
-
-
-@pytest.fixture
-def runs(settings: Settings, store: Store) -> Iterator[Engine]:
-    opened = open_runs(settings)
-    yield opened
-    opened.dispose()
 
 
 def a_run(runs: Engine, served: Served, version: str, status: str, *, ago: float = 1.0) -> str:
