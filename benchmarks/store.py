@@ -1,5 +1,5 @@
 """What a version costs on disk and what reading one takes, beside zstd per version and git on the same data in the
-same run; and what blame takes: ``python -m benchmarks.store [--versions N] [--git-versions N] [--home DIR]``.
+same run; and what blame takes: ``python -m benchmarks.store [--versions N] [--plain-versions N] [--git-versions N]``.
 
 The data: workflows of 40 nodes and 58 KB of canonical JSON, 100 versions each, 1 to 3 nodes changed per version, the
 versions of all workflows in turn. Texts are made of invented words with the frequencies of a natural language."""
@@ -342,16 +342,19 @@ def blame_seconds(home: Path, number: int, nodes: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--versions", type=int, default=5_000)
-    parser.add_argument("--git-versions", type=int, help="versions that git gets; 0 for none (default: as many)")
+    parser.add_argument("--plain-versions", type=int, help="versions for zstd alone; 0 for none (default: all)")
+    parser.add_argument("--git-versions", type=int, help="versions that git gets; 0 for none (default: all)")
     parser.add_argument("--archive", action="store_true", help="archive nine of ten afterwards, and measure again")
     parser.add_argument("--home", type=Path, help="an existing folder for the data")
     flags = parser.parse_args()
+    in_plain = flags.versions if flags.plain_versions is None else flags.plain_versions
     in_git = flags.versions if flags.git_versions is None else flags.git_versions
     home = Path(tempfile.mkdtemp(dir=flags.home))
     try:
         table = Table("layout", "versions", "JSON each", "bytes each on disk", "write ms", "read p50 ms", "p99 ms")
         rows = ours(home / "store", flags.versions, flags.archive)
-        rows.append(plain(home / "plain", flags.versions))
+        if in_plain:
+            rows.append(plain(home / "plain", in_plain))
         if in_git:
             rows.append(git(home / "git", in_git))
         for row in rows:

@@ -104,8 +104,8 @@ def lint(
     report = look(document, allow=allow or (), places=places)
     if form == "json":
         output.print_json(as_json(report, what))
-    else:
-        output.write(output.printable((as_github if form == "github" else as_lines)(report, what)))
+    elif told := (as_github if form == "github" else as_lines)(report, what):
+        output.write(output.printable(told))
     if any(problem.severity == "error" for problem in report.problems):
         raise typer.Exit(1)
 
@@ -215,6 +215,10 @@ def fsck(ctx: typer.Context, as_json: Json = False) -> None:
         for one in found["damaged"]:
             name = f"{one['version']} of {one['workflow']}" if one["version"] else f"content {one['digest'][:12]}"
             output.warn(f"lastgood: {name} is damaged, because {one['reason']}; restore it, or push it again.")
+        for id in found["damaged_dictionaries"]:
+            output.warn(
+                f"lastgood: dictionary {id} is damaged; a running server mends it if one of its two rows is sound."
+            )
     if not found["sound"]:
         raise typer.Exit(1)
 
