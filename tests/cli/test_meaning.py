@@ -86,6 +86,7 @@ def test_lint_tells_errors_by_its_exit_code(lastgood: Run, tmp_path: Path) -> No
     assert done.out.startswith(f"::error file={broken},line={broken_at},title=")
     assert lastgood("lint", broken).out.startswith(f"{broken}:{broken_at}: error ")
     assert lastgood("lint", NEW).code == 0
+    assert lastgood("lint", sound, "--format", "github").out == ""
     assert lastgood("lint", sound, "--allow", "no-such-rule").code == 2
 
 

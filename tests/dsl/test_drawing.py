@@ -232,7 +232,7 @@ def test_comparison_marks_what_differs() -> None:
     new = version(start, node("m", "llm", model={"name": "large"}), node("new", "tool"), end,
                   edge("s", "m"), edge("m", "new"), edge("new", "e"))  # fmt: skip
     root = ET.fromstring(draw_comparison(old, new, compare(old, new)))
-    for kind, sign, nodes, edges in (("added", "＋", 1, 2), ("removed", "－", 1, 2), ("changed", "～", 2, 0)):
+    for kind, sign, nodes, edges in (("added", "+", 1, 2), ("removed", "−", 1, 2), ("changed", "~", 2, 0)):
         assert len(with_class(root, "node", kind)) == nodes, kind
         assert len(with_class(root, "edge", kind)) == edges, kind
         assert texts(root).count(sign) == nodes + edges + 1, "each mark has its sign, and the legend one"

@@ -62,9 +62,16 @@ def word_marks(old: str, new: str) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
     gone: list[Span] = []
     come: list[Span] = []
     places, others = _offsets(ours), _offsets(theirs)
+    free = 0, 0  # from where on tokens are in no span yet
     for kind, i, i_end, j, j_end in _blocks(ours, theirs):
         if kind != "equal":
-            mine, its = (places[i], places[i_end]), (others[j], others[j_end])
+            left, right = (i, i_end), (j, j_end)
+            if kind == "insert":
+                right = _slid(theirs, right, free[1])
+            elif kind == "delete":
+                left = _slid(ours, left, free[0])
+            free = i_end, j_end
+            mine, its = (places[left[0]], places[left[1]]), (others[right[0]], others[right[1]])
             if i < i_end:
                 gone.append(mine if j < j_end else _trimmed(old, mine))
             if j < j_end:
@@ -210,6 +217,17 @@ def _offsets(tokens: Sequence[str]) -> list[int]:
     for token in tokens:
         places.append(places[-1] + len(token))
     return places
+
+
+def _slid(tokens: Sequence[str], span: Span, least: int) -> Span:
+    """The place of tokens that came or went, shifted to the left (not beyond `least`) to where a word begins, if that
+    leaves the same text: of ``{% a %}{{ b }}`` came ``{% a %}`` rather than ``% a %}{``."""
+    start, end = span
+    while start > least and tokens[start - 1] == tokens[end - 1]:
+        start, end = start - 1, end - 1
+        if not start or tokens[start - 1].isspace():
+            return start, end
+    return span
 
 
 def _joined(text: str, spans: Sequence[Span]) -> tuple[Span, ...]:

@@ -22,7 +22,8 @@ _BOLD: Final = 1.08  # how much wider bold letters are
 _HEADING: Final = 44.0
 _BADGE: Final = 10.0
 _PARTS: Final = [0.5, *(0.5 + sign * i / 20 for i in range(1, 10) for sign in (-1, 1))]
-_SIGNS: Final[dict[Kind, str]] = {"added": "＋", "removed": "－", "changed": "～"}
+# Signs that every font has: a machine without CJK fonts shows the wide ones as boxes.
+_SIGNS: Final[dict[Kind, str]] = {"added": "+", "removed": "−", "changed": "~"}
 _ENDS: Final = frozenset({"end", "loop-end"})
 _FIRST: Final = INNER_STARTS | {"start", "datasource", "trigger-webhook", "trigger-schedule", "trigger-plugin"}
 _THEMES: Final = frozenset({"blue", "cyan", "green", "pink", "violet"})
@@ -55,8 +56,8 @@ def draw(document: Document) -> str:
 
 
 def draw_comparison(old: Document, new: Document, difference: Difference) -> str:
-    """Both canvases in one SVG, `old` left of or above `new`, with what `difference` (theirs) says was added (＋),
-    removed (－) and changed (～) marked by colour and sign, and a legend."""
+    """Both canvases in one SVG, `old` left of or above `new`, with what `difference` (theirs) says was added (+),
+    removed (−) and changed (~) marked by colour and sign, and a legend."""
     present = {id_of(after): id_of(before) for before, after in difference.renames.items()}
     marks = _marks_of(difference, present)
     indexes = Index(old), Index(new)

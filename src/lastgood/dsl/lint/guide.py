@@ -6,7 +6,8 @@ from lastgood.dsl.lint.rules import Rule
 _INTRODUCTION = """# Lint
 
 `lastgood lint flow.yml` looks for mistakes that Dify's editor and engine do not report. It only reads: nothing of the
-document is run, fetched or sent anywhere. Each finding names its rule, the node and the place in the document.
+document is run, fetched or sent anywhere. Each finding names its rule, the node and the place in the document, and
+the line in the file; `--format github` makes annotations of them in a pull request.
 
 | severity | means |
 |---|---|
@@ -18,8 +19,8 @@ document is run, fetched or sent anywhere. Each finding names its rule, the node
 
 - **one node**: write `lastgood: allow RULE` (several with commas) into the node's description in Dify's editor;
 - **the whole document**: write the same into a sticky note on the canvas;
-- **everywhere**: pass the rules in, as `lint(document, allow={"RULE"})` does; `severities={"RULE": "error"}` makes a
-  rule weigh more or less.
+- **everywhere**: `lastgood lint --allow RULE`; in Python `lint(document, allow={"RULE"})`, where
+  `severities={"RULE": "error"}` also makes a rule weigh more or less.
 
 A report counts what was silenced. Two more things are told as notes: an allowed rule that does not exist, and rules
 that could not look (those on Jinja need Jinja2, which the `engine` extra brings).
