@@ -15,9 +15,10 @@ from lastgood.catalogue import Middleware, Rollback
 from lastgood.db import runs as r
 from lastgood.db import tables as t
 from lastgood.db.store import Store, open_runs, open_store
+from lastgood.db.tx import Tx
 from lastgood.dsl import Document
 from lastgood.errors import UnknownVersion, UnknownWorkflow
-from lastgood.history import keys, smokes
+from lastgood.history import keys, smokes, versions
 from lastgood.history.versions import Version
 from lastgood.release import preflight
 from lastgood.release.means import Means
@@ -146,8 +147,6 @@ def test_a_way_back_on_which_nothing_stands(make: Callable[..., Place]) -> None:
 
 
 def _day(place: Place, version: Version) -> str:
-    from lastgood.history import versions
-
     with place.means.store.read() as tx:
         at: str = versions.evidence_of(tx, version)[0]["at"]
     return at[:16].replace("T", " ")
@@ -283,6 +282,21 @@ def test_smoke_requests_that_the_version_cannot_answer(make: Callable[..., Place
     assert "“vat”" in sentence
 
 
+def test_what_was_learnt_on_the_newer_version_stays_as_it_is(make: Callable[..., Place]) -> None:
+    place = make()
+    old, new = place.two(document("one"), document("two"))
+    detail = {"reason": "seen", "field-of-a-later-release": {"deep": [1, None, "é"]}}
+
+    def add(tx: Tx) -> None:
+        versions.add_evidence(tx, ALICE, new, kind="later", verdict="odd", detail=detail)
+
+    place.means.store.write(add)
+    place.scene.move(old, kind="rollback")
+    with place.means.store.read() as tx:
+        assert versions.evidence_of(tx, new)[0]["detail"] == detail
+    assert place.says(old, "evidence")[1].endswith("can read of it: 1 later, 1 mark.")
+
+
 @pytest.mark.parametrize(
     ("expression", "names"),
     [
@@ -304,7 +318,7 @@ def test_damaged_content_is_refused(make: Callable[..., Place]) -> None:
     place = make()
     old, _ = place.two(document("one"), document("two"))
 
-    def damage(tx: Any) -> None:
+    def damage(tx: Tx) -> None:
         tx.connection.execute(update(t.content).where(t.content.c.digest == old.digest).values(body=b"x"))
 
     place.means.store.write(damage)

@@ -89,6 +89,7 @@ def test_the_versions_of_plugins(to: str, now: str, verdict: str) -> None:
         (">=16", "16.2 (Debian 16.2-1)", True, "pass", "version 16.2"),
         (">=10,<11", "10.11.6-MariaDB-1:10.11.6", True, "pass", "version 10.11.6"),
         (">=17", "17rc1", True, "refuse", "17rc1"),
+        (">=16", "17rc1", True, "pass", "17rc1"),
         (">=7", "who knows", True, "warn", "which is no version"),
     ],
 )

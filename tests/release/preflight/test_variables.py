@@ -87,6 +87,13 @@ def test_an_environment_variable_that_is_not_there() -> None:
     assert verdicts("environment", facts(there, there)) == "pass"
 
 
+def test_a_setting_that_is_switched_off_needs_no_variable() -> None:
+    vision = {"enabled": False, "configs": {"variable_selector": ["env", "PICTURE"]}}
+    off, on = (node("think", "llm", vision={**vision, "enabled": enabled}) for enabled in (False, True))
+    assert verdicts("environment", facts(flow(off))) == "pass"
+    assert "“PICTURE”" in told("environment", facts(flow(on)))
+
+
 def chat(**variables: str) -> Document:
     return flow(mode="advanced-chat", conversation_variables=[variable(n, kind) for n, kind in variables.items()])
 
