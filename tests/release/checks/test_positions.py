@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from lastgood.db.store import Store
 from lastgood.release.checks import positions
-from lastgood.release.checks.positions import judge
+from lastgood.release.checks.positions import judge, judge_reset
 from lastgood.settings import Settings
 from support.stores import clean_settings, copy_sqlite
 
@@ -123,17 +124,25 @@ def test_keeping(before: Any, now: Any, verdict: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "now", "verdict", "words"),
+    ("was", "wanted", "now", "verdict", "words"),
     [
-        (100, 100, "pass", "100, as set"),
-        (100, 120, "fail", "got 120, want 100"),
-        (100, 99, "fail", "got 99, want 100"),
-        ({"0": 1}, {"0": 1, "1": 2}, "fail", "want"),
+        (500, 100, 100, "pass", "100, as set"),
+        (500, 100, 120, "pass", "set to 100, and gone on to 120"),
+        (500, 100, 500, "fail", "got 500, want 100"),
+        (500, 100, 99, "fail", "got 99, want 100"),
+        (500, 100, 501, "unknown", "past where it stood before (500)"),
+        (100, 100, 120, "pass", "gone on to 120"),  # there was nothing to set
+        (100, 500, 500, "pass", "as set"),
+        (100, 500, 100, "fail", "got 100, want 500"),
+        (100, 500, 501, "unknown", "cannot be told"),
+        ({"0": 9, "1": 9}, {"0": 1, "1": 2}, {"0": 3, "1": 2}, "pass", "gone on"),
+        ({"0": 9, "1": 9}, {"0": 1, "1": 2}, {"0": 3}, "fail", "want"),
+        ({"0": 9, "1": 9}, {"0": 1, "1": 2}, {"0": 3, "1": 10}, "unknown", "cannot be told"),
     ],
 )
-def test_resetting(wanted: Any, now: Any, verdict: str, words: str) -> None:
-    found, told = judge(wanted, now, reset=True)
-    assert found == verdict and words in told
+def test_resetting(was: Any, wanted: Any, now: Any, verdict: str, words: str) -> None:
+    found, told = judge_reset(was, wanted, now)
+    assert found == verdict and words in told, told
 
 
 offsets = st.dictionaries(st.sampled_from("0123"), st.integers(0, 50), min_size=1)
@@ -152,21 +161,37 @@ def reset_case(served: Served, queue: Path, recorded: Any, **more: Any) -> Any:
 
 def test_a_consumer_is_set_back_to_what_was_recorded(store: Store, queue: Path) -> None:
     served = serve(store)
-    queue.write_text("500")
+    queue.write_text('{"0": 500}')
     case = reset_case(served, queue, {"0": 100})
-    assert only(positions.check(case)).verdict == "fail"
-    for _ in range(2):
-        assert positions.reset(case) == {"orders": {"value": {"0": 100}}}
-        assert json.loads(queue.read_text()) == {"0": 100}
-    one = only(positions.check(case))
+    unset = only(positions.check(case))
+    assert unset.verdict == "unknown" and "it was not set" in unset.found
+    done = positions.reset(case)
+    assert done == {"orders": {"value": {"0": 100}, "was": {"0": 500}}}
+    assert json.loads(queue.read_text()) == {"0": 100}
+    after = replace(case, baseline={"positions": {**case.baseline["positions"], **done}})
+    one = only(positions.check(after))
     assert (one.verdict, one.expected) == ("pass", 'the position that was set: {"0": 100}')
+    queue.write_text('{"0": 500}')
+    assert only(positions.check(after)).verdict == "fail"
 
 
 def test_a_command_that_prints_a_position_has_set_that_one(store: Store, queue: Path) -> None:
+    queue.write_text("500")
     case = reset_case(serve(store), queue, 100)
     declaring = case.means.settings.positions["orders"].model_copy(update={"reset": ("echo", "90")})
     case.means.settings.positions["orders"] = declaring
-    assert positions.reset(case) == {"orders": {"value": 90}}
+    assert positions.reset(case) == {"orders": {"value": 90, "was": 500}}
+
+
+def test_a_consumer_that_cannot_be_set_is_told(store: Store, queue: Path) -> None:
+    queue.write_text("500")
+    case = reset_case(serve(store), queue, 100)
+    declaring = case.means.settings.positions["orders"].model_copy(update={"reset": ("false",)})
+    case.means.settings.positions["orders"] = declaring
+    done = positions.reset(case)
+    assert done == {"orders": {"problem": "it could not be set: the command ended with 1"}}
+    one = only(positions.check(replace(case, baseline={"positions": done})))
+    assert one.verdict == "unknown" and "it could not be set" in one.found
 
 
 def test_what_has_no_reset_or_no_record_is_left_alone(store: Store, queue: Path) -> None:

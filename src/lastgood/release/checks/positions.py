@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -40,11 +41,16 @@ def check(case: Case) -> Iterator[Checked]:
             told = f"{_short(found)}; nothing was recorded to compare it with"
             yield Checked("positions", "skipped", wanted, told, subject=name)
         elif "value" not in before:
-            told = f"{_short(found)}; it could not be recorded before: {before.get('problem', '')}"
+            told = f"{_short(found)}; there is nothing to compare it with: {before.get('problem', '')}"
+            yield Checked("positions", "unknown", wanted, told, subject=name)
+        elif case.positions == "keep":
+            yield Checked("positions", *_in_order(wanted, judge(before["value"], found)), subject=name)
+        elif "was" not in before:
+            told = f"{_short(found)}; it was not set, because no command that sets it is declared"
             yield Checked("positions", "unknown", wanted, told, subject=name)
         else:
-            verdict, told = judge(before["value"], found, reset=case.positions == "reset")
-            yield Checked("positions", verdict, wanted, told, subject=name)
+            judged = judge_reset(before["was"], before["value"], found)
+            yield Checked("positions", *_in_order(wanted, judged), subject=name)
 
 
 def record(case: Case) -> dict[str, Any]:
@@ -58,16 +64,16 @@ def record(case: Case) -> dict[str, Any]:
 
 def reset(case: Case) -> dict[str, Any]:
     """Set each consumer of the workflow that can be set to the position recorded in the baseline. Gives what was set,
-    by name, to take the recorded one's place there: ``{"value": …}``, or ``{"problem": …}`` in words. A command that
-    prints a position has set that one. Setting twice sets the same."""
+    by name, to take the recorded one's place there: ``{"value": …, "was": …}`` with where it stood before, or
+    ``{"problem": …}`` in words. A command that prints a position has set that one."""
     recorded = case.baseline.get("positions", {})
     declared = {name: one for name, one in _declared(case).items() if one.reset and "value" in recorded.get(name, {})}
     jobs = [
-        Job(partial(_set, one, recorded[name]["value"]), one.timeout + _MARGIN_SECONDS)
+        Job(partial(_set, one, recorded[name]["value"]), 2 * one.timeout + _MARGIN_SECONDS)
         for name, one in declared.items()
     ]
     return {
-        name: {"problem": _words(found)} if isinstance(found, Exception) else {"value": found}
+        name: {"problem": f"it could not be set: {_words(found)}"} if isinstance(found, Exception) else found
         for name, found in zip(declared, together(jobs), strict=True)
     }
 
@@ -77,13 +83,10 @@ def seconds(case: Case) -> float:
     return max((one.timeout for one in _declared(case).values()), default=0.0) + 5
 
 
-def judge(before: Any, now: Any, *, reset: bool = False) -> tuple[Verdict, str]:
-    """Whether a consumer that stood at `before` may stand at `now`, and why, in words. With `reset`, `before` is what
-    it was to be set to, and only that will do."""
+def judge(before: Any, now: Any) -> tuple[Verdict, str]:
+    """Whether a consumer that stood at `before` may stand at `now`, and why, in words."""
     if before == now:
-        return "pass", f"{_short(now)}, {'as set' if reset else 'kept'}"
-    if reset:
-        return "fail", f"got {_short(now)}, want {_short(before)}"
+        return "pass", f"{_short(now)}, kept"
     worst: Verdict = "pass"
     told = []
     for verdict, words in _compare(before, now, ""):
@@ -91,6 +94,23 @@ def judge(before: Any, now: Any, *, reset: bool = False) -> tuple[Verdict, str]:
             told.append(words)
             worst = "fail" if "fail" in (worst, verdict) else "unknown"
     return worst, "; ".join(told) or f"{_short(before)} → {_short(now)}, grown without loss"
+
+
+def judge_reset(was: Any, wanted: Any, now: Any) -> tuple[Verdict, str]:
+    """Whether a consumer that stood at `was` and was to be set to `wanted` has been, if it stands at `now`, and why,
+    in words. It may have gone on since; where it has come to `was` again, nobody can tell."""
+    if now == wanted:
+        return "pass", f"{_short(now)}, as set"
+    if now == was or judge(wanted, now)[0] != "pass":
+        return "fail", f"got {_short(now)}, want {_short(wanted)}"
+    if judge(now, was)[0] == "pass" or was == wanted:
+        return "pass", f"set to {_short(wanted)}, and gone on to {_short(now)}"
+    return "unknown", f"{_short(now)}, past where it stood before ({_short(was)}): whether it was set cannot be told"
+
+
+def _in_order(wanted: str, judged: tuple[Verdict, str]) -> tuple[Verdict, str, str]:
+    """Verdict, expected, found: as `Checked` takes them."""
+    return judged[0], wanted, judged[1]
 
 
 def _compare(before: Any, now: Any, where: str) -> Iterator[tuple[Verdict, str]]:
@@ -171,12 +191,12 @@ def _ask(command: Sequence[str], seconds: float) -> Any:
     return _read(output_of(command, seconds))
 
 
-def _set(one: Position, value: Any) -> Any:
+def _set(one: Position, value: Any) -> dict[str, Any]:
+    was = _ask(one.command, one.timeout)
     said = output_of(one.reset, one.timeout, input=json.dumps(value))
-    try:
-        return _read(said)
-    except ValueError:
-        return value
+    with suppress(ValueError):  # most say nothing
+        value = _read(said)
+    return {"value": value, "was": was}
 
 
 def _read(said: str) -> Any:
