@@ -12,7 +12,7 @@ from lastgood.dsl.rules import RuleSettings
 from lastgood.errors import PlanVoid
 from lastgood.history import versions, workflows
 from lastgood.release import declared, hooks, listeners, moves, preflight, report
-from lastgood.release.checks import checklist
+from lastgood.release.checks import checklist, positions
 from lastgood.release.checks.case import Case, Checked
 from lastgood.release.journal import Operation, StepState
 from lastgood.release.means import Direction, Means, Notice, Told
@@ -97,15 +97,15 @@ def _hook(doing: Doing, name: str) -> Result:
 def backup(doing: Doing) -> Result:
     """The present state: which version stands where, that both it and the one to go to can be read, and the numbers
     that verification will compare with."""
-    before, baseline = [], {}
-    for planned in doing.operation.plan.moves:
+    before, baseline, plan = [], {}, doing.operation.plan
+    for planned in plan.moves:
         with doing.means.store.read() as tx:
             workflow = workflows.find(tx, planned.workflow_id)
             for id in (planned.from_version, planned.to_version):
                 if id is not None:
                     versions.document_of(tx, versions.find(tx, id, workflow))
         before.append({"workflow": planned.workflow, "channel": planned.channel, "version": planned.from_version})
-        if planned.from_version is not None and doing.operation.plan.verify:
+        if planned.from_version is not None and (plan.verify or plan.consumer_positions == "reset"):
             case = _case(doing, planned, planned.from_version, planned.expected_generation)
             baseline[_place(planned)] = checklist.record(case)
     return Result("done", {"before": before, "baseline": baseline})
@@ -173,15 +173,28 @@ def tell(doing: Doing) -> Result:
     for notice in _notices(doing, "undo" if doing.undoing else "forward"):
         chosen = listeners.for_move(doing.means.settings, notice, doing.operation.plan.listeners)
         told += listeners.tell_all(chosen, notice, secrets=server_secrets(doing.means.settings))
-    state: StepState = "done" if all(one.good for one in told) else "failed"
+    consumers = _reset_positions(doing)
+    reset = not any("problem" in one for some in consumers.values() for one in some.values())
+    state: StepState = "done" if reset and all(one.good for one in told) else "failed"
     return Result(
         state,
         {
             "unconfirmed": list(confirmation.unconfirmed),
             "waited_ms": confirmation.waited_ms,
             "told": [asdict(one) for one in told],
+            "positions": consumers,
         },
     )
+
+
+def _reset_positions(doing: Doing) -> dict[str, dict[str, Any]]:
+    """Set the consumers of event queues to where they stood before, where the plan says so; by place what was set."""
+    if doing.operation.plan.consumer_positions != "reset" or doing.undoing:
+        return {}
+    return {
+        _place(planned): positions.reset(_case(doing, planned, made["to"], made["generation"]))
+        for planned, made in zip(_in_order(doing), doing.done, strict=True)
+    }
 
 
 def data_checks(doing: Doing) -> Result:
@@ -265,13 +278,20 @@ def _case(doing: Doing, planned: PlannedMove, version: str, generation: int) -> 
         channel=planned.channel,
         version=found,
         generation=generation,
-        baseline=doing.detail("backup").get("baseline", {}).get(_place(planned), {}),
+        baseline=_baseline(doing, _place(planned)),
         told=tuple(doing.detail("undo-listeners" if doing.undoing else "listeners").get("told", ())),
         data_checks=plan.data_checks,
-        positions=plan.consumer_positions,
+        positions="keep" if doing.undoing else plan.consumer_positions,
         proven_lately=plan.kind != "publish" and proven_lately(planned, settings.rollback.window_minutes),
         condemn=plan.kind == "publish" and not doing.undoing,
     )
+
+
+def _baseline(doing: Doing, place: str) -> dict[str, Any]:
+    """What was recorded before the move; of consumers that were set since, where to."""
+    recorded = dict(doing.detail("backup").get("baseline", {}).get(place, {}))
+    were_set = doing.detail("listeners").get("positions", {}).get(place, {})
+    return {**recorded, "positions": {**recorded.get("positions", {}), **were_set}}
 
 
 def proven_lately(planned: PlannedMove, window_minutes: int) -> bool:
