@@ -17,7 +17,7 @@ from support.scene import scene
 from support.stores import on_postgres, on_sqlite
 
 CLIENTS = 8
-ROUNDS = 40
+ROUNDS = 25
 _STORE: Way = "store"
 IN_STORE: tuple[Way, ...] = (_STORE,) * CLIENTS
 MIXED: tuple[Way, ...] = (*IN_STORE[2:], "gateway", "gateway")

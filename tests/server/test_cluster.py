@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -16,11 +17,13 @@ import pytest
 from sqlalchemy import update
 
 import lastgood
+from cli.conftest import environment
 from lastgood.cli import cluster
 from lastgood.db import process, tables
-from lastgood.db.store import Store
+from lastgood.db.store import Store, open_store
 from lastgood.server import children
 from lastgood.server.children import Child, Watch, listen
+from support.stores import clean_settings
 
 from .conftest import Api
 
@@ -178,3 +181,27 @@ def test_a_child_that_dies_is_started_again_and_told_of(watched: Pair) -> None:
     wait_for(lambda: len(watched.gone) == 2)
     assert watched.gone[1] == died_id
     assert watched.pid() == watched.child.process.pid != died.pid
+
+
+def test_a_server_is_listed_by_its_parts_and_leaves_nothing_at_sigterm(tmp_path: Path) -> None:
+    pytest.importorskip("graphon")
+    home = tmp_path / "home"
+    command = [sys.executable, "-m", "lastgood", "serve", "--api-port", "0", "--gateway-port", "0"]
+    with subprocess.Popen(command, env=environment(home), stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            assert any("Ctrl-C ends it." in line for line in server.stdout)
+            store = open_store(clean_settings(home))
+
+            def listed() -> list[str]:
+                with store.read() as tx:
+                    return [row["role"] for row in process.listing(tx) if row["live"]]
+
+            wait_for(lambda: listed() == ["api", "engine", "gateway", "jobs"])
+            server.send_signal(signal.SIGTERM)
+            server.wait(30)
+            wait_for(lambda: listed() == [])
+            assert not (home / "server.json").exists()
+            store.close()
+        finally:
+            server.kill()

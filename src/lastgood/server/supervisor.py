@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import secrets
+import signal
 import socket
 import sys
 import threading
@@ -98,6 +99,8 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
             server = _Announcing(config, lambda: announce(running), context.operators.means.stopping)
             lock.write(json.dumps({**facts, "token": local_token}))
             presence.start()
+            # uvicorn raises the signal again when it has ended: without this SIGTERM would leave everything lying.
+            signal.signal(signal.SIGTERM, _end)
             try:
                 server.run(sockets=[api])
             finally:
@@ -107,6 +110,10 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
                 tidying.join()
                 presence.close()
                 store.close()
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def _strike(store: Store, rows: Callable[[Tx], None]) -> None:
