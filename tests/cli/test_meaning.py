@@ -31,6 +31,14 @@ def test_two_files_need_no_store(lastgood: Run, tmp_path: Path, other: str, code
     assert lastgood("diff", first, written(folder, other), "--exit-code").code == code
 
 
+def test_a_file_that_is_not_there_is_told_as_that(lastgood: Run, tmp_path: Path) -> None:
+    here = written(tmp_path, "one {{ text }}")
+    for what in (("diff", here, tmp_path / "gone.yml"), ("lint", tmp_path / "gone.yml")):
+        done = lastgood(*what)
+        assert done.code == 1
+        assert f"{tmp_path / 'gone.yml'}: No such file or directory" in done.err
+
+
 def test_a_secret_is_told_and_never_shown(lastgood: Run, tmp_path: Path) -> None:
     values = []
     for number, value in enumerate(("first-hidden-value", "second-hidden-value")):

@@ -19,6 +19,7 @@ _COLOURS = {
     "moved": "cyan",
     "note": "dim",
 }
+_SUFFIXES = frozenset({".yml", ".yaml", ".json"})
 _DIFFERS = 1
 _LONGEST_PROOF = 400
 
@@ -51,7 +52,7 @@ def diff(
       lastgood diff prod-invoice v-20261123-03 v-20261123-07 --stat
       lastgood diff a.yml b.yml --exit-code
     """
-    if old is not None and new is None and Path(what).is_file() and Path(old).is_file():
+    if old is not None and new is None and _is_file(what) and _is_file(old):
         found = _of_files(Path(what), Path(old))
     else:
         with connect(given(ctx)) as api:
@@ -96,7 +97,7 @@ def lint(
     if unknown:
         raise typer.BadParameter(f"there is no rule {sorted(unknown)[0]!r}", param_hint="--allow")
     places: Places | None = None
-    if Path(what).is_file():
+    if _is_file(what):
         document, places = parse_with_places(_bytes(Path(what)), source=what)
     else:
         with connect(given(ctx)) as api:
@@ -280,6 +281,11 @@ def _of_files(old: Path, new: Path) -> dict[str, Any]:
     before, after = dsl.take_secrets(first)[1], dsl.take_secrets(second)[1]
     changed = frozenset(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
     return tell(first, second, changed, RuleSettings(load().rules))
+
+
+def _is_file(name: str) -> bool:
+    """Whether an argument is a file, or is called like one: then a missing file is told as that."""
+    return Path(name).suffix in _SUFFIXES or Path(name).is_file()
 
 
 def _read(path: Path) -> Any:
