@@ -271,7 +271,7 @@ def test_a_worker_that_may_not_know_is_named_in_the_answer(api: Api) -> None:
     first, second = api.push("a"), api.push("b")
     api.move("publish", 0, version=first)
     cut_off = api.store.write(
-        lambda tx: process.register(tx, "gateway", on_store_loss="serve", applied=0, lease_seconds=0.3)
+        lambda tx: process.register(tx, "gateway", on_store_loss="serve", applied=0, lease_seconds=2.0)
     )
     moved = api.move("publish", 1, version=second)
     assert moved["unconfirmed"] == [cut_off]
