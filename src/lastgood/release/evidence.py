@@ -1,13 +1,17 @@
 """What is known of a version that speaks for it: who proved it and when, how long it served, and how well."""
 
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import bindparam, select
+from sqlalchemy.exc import DBAPIError
 
 from lastgood.db import tables as t
 from lastgood.db.tx import Tx, parse_time
+from lastgood.errors import LastgoodError
 from lastgood.history import versions
+from lastgood.history.calls import Usage, usage
 from lastgood.history.versions import Version
 from lastgood.history.workflows import Workflow
 from lastgood.release.means import Means
@@ -21,6 +25,7 @@ _STAYS = (
     )
     .where(_CAME.c.to_pk == bindparam("version"))
 )
+_SEEN = timedelta(days=30)
 _SPANS = ((60, 1, "s"), (3600, 60, "min"), (48 * 3600, 3600, "h"), (float("inf"), 86400, "days"))
 
 
@@ -65,7 +70,22 @@ def of(means: Means, tx: Tx, workflow: Workflow, version: Version) -> Evidence:
     for row in tx.connection.execute(_STAYS, {"version": version.pk}):
         stay = parse_time(row.until or tx.now) - parse_time(row.at)
         baked += max(0.0, stay.total_seconds())  # clocks jump
-    return Evidence(at, by, how, None, None, None, baked)
+    used = _usage(means, workflow, version)
+    if used is None or not used.requests:
+        return Evidence(at, by, how, None, None, None, baked)
+    return Evidence(at, by, how, used.requests, used.error_rate, used.p95_ms, baked)
+
+
+def _usage(means: Means, workflow: Workflow, version: Version) -> Usage | None:
+    """What the gateway recorded of the version; None where that cannot be read, which hinders no rollback."""
+    try:
+        runs = means.runs()
+        if runs is None:
+            return None
+        with runs.connect() as connection:
+            return usage(connection, workflow.id, version.id, since=datetime.now(UTC) - _SEEN)
+    except (DBAPIError, LastgoodError):
+        return None
 
 
 def _span(seconds: float) -> str:

@@ -124,9 +124,9 @@ def accept(
     refused = plan.refusals()
     if refused and not plan.force:
         raise PlanRefused(kind=plan.kind, reasons="; ".join(one.sentence for one in refused))
-    if refused:
+    if plan.force and plan.kind != "publish":
         if not plan.reason.strip():
-            raise InvalidRequest(where="reason", reason="going against a refusal by force needs a reason")
+            raise InvalidRequest(where="reason", reason="going back by force needs a reason")
         for one in plan.moves:
             decisions.require(means.store, who, "rollback:force", f"workflow/{one.workflow_id}")
 
