@@ -1,7 +1,11 @@
 """Verifying by the API what a channel serves."""
 
+import sys
+from pathlib import Path
 from typing import Any
 
+import pytest
+import yaml
 from sqlalchemy import insert, select
 
 from lastgood.db import tables
@@ -10,6 +14,7 @@ from lastgood.db.store import open_runs
 from support.stores import on_sqlite
 
 from .conftest import Api
+from .test_operations import declare, done, planned, prepared
 
 
 def verify(api: Api, channel: str = "live", status: int = 200) -> Any:
@@ -97,3 +102,43 @@ def test_a_smoke_request_is_taken_from_a_run_and_that_is_audited(api: Api) -> No
     with api.store.read() as tx:
         read = select(tables.audit.c.resource).where(tables.audit.c.action == "run:read")
         assert tx.connection.execute(read).scalars().all() == [f"workflow/{owner}/run/run-{n}" for n in (1, 2)]
+
+
+@pytest.mark.parametrize(("choice", "stands"), [("keep", 500), ("reset", 100)])
+def test_consumers_stand_where_the_plan_says(api: Api, tmp_path: Path, choice: str, stands: int) -> None:
+    """The listener is a consumer that goes on after it was recorded."""
+    prepared(api)
+    queue = tmp_path / "position"
+    queue.write_text("100")
+    write = [sys.executable, "-c", f"import sys; open({str(queue)!r}, 'w').write(sys.stdin.read())"]
+    advance = {"kind": "command", "command": ["sh", "-c", f"echo 500 > {queue}"]}
+    declare(
+        api.store,
+        positions={"orders": {"command": ["cat", str(queue)], "reset": write}},
+        listeners={"consumer": advance},
+    )
+    file = yaml.safe_load(planned(api)["file"])
+    file["rollback_plan"]["consumer_positions"] = choice
+    operation = done(api, api.post("/v1/plans", {"file": yaml.safe_dump(file)}))
+    assert operation["state"] == "succeeded", operation
+    assert int(queue.read_text()) == stands
+    (step,) = [one for one in operation["steps"] if one["name"] == "data-checks"]
+    (item,) = [one for one in step["detail"]["items"] if one["check"] == "positions"]
+    assert item["verdict"] == "pass"
+    assert item["found"] == {"keep": "100 → 500, grown without loss", "reset": "100, as set"}[choice]
+
+
+@on_sqlite
+def test_a_consumer_that_goes_back_undoes_the_rollback(api: Api, tmp_path: Path) -> None:
+    _, bad = prepared(api)
+    queue = tmp_path / "position"
+    queue.write_text("100")
+    declare(
+        api.store,
+        positions={"orders": {"command": ["cat", str(queue)]}},
+        listeners={"consumer": {"kind": "command", "command": ["sh", "-c", f"echo 40 > {queue}"]}},
+    )
+    operation = done(api, planned(api, on_verification_failure="undo"))
+    assert operation["state"] == "undone"
+    assert "went back from 100 to 40" in operation["summary"]
+    assert api.get("/v1/workflows/greet/channels/live")["version"] == bad
