@@ -1,7 +1,9 @@
 """The checklist as a whole: order, time limits, failures of the items themselves, verdict and evidence."""
 
 import json
+import re
 import threading
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.metadata import EntryPoint
@@ -22,7 +24,7 @@ from lastgood.release.checks.checklist import ITEMS, Item, names, record, run, v
 from lastgood.release.verification import Upstream
 from support.engine import FakeEngine
 from support.scene import ALICE
-from support.stores import on_sqlite
+from support.stores import clean_settings, on_sqlite
 
 from .conftest import TOKEN, Web, serve
 
@@ -320,3 +322,17 @@ def test_many_verifications_never_bury_what_proved_or_condemned_a_version(
                 tx, ALICE, served.place.workflow, bad.id, expected=channel.generation, reason="", force=False
             )
         )
+
+
+def test_the_documentation_tells_of_every_item() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "verification.md").read_text(encoding="utf-8")
+    assert tuple(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == ORDER
+
+
+def test_what_the_documentation_declares_is_understood(home: Path) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "verification.md").read_text(encoding="utf-8")
+    declared = re.search(r"```toml\n(\[health.*?)```", text, re.DOTALL)
+    assert declared
+    settings = clean_settings(home, **tomllib.loads(declared[1]))
+    assert settings.data_checks["orders"].tolerance == 0.01
+    assert settings.positions["orders"].workflows == ("prod-*",)
