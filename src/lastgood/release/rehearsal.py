@@ -82,7 +82,7 @@ def _shadow(tx: Tx, who: Principal, ref: str, channel: str) -> Wanted:
 def records(tx: Tx, ref: str) -> list[Record]:
     """The rehearsals of a workflow, newest first."""
     done = journal.listing(tx, workflows.find(tx, ref), limit=_MOST)
-    return [_record(one) for one in done if one.kind == "rehearsal" and one.over]
+    return [_record(one) for one in done if one.kind == "rehearsal" and _both_ways(one)]
 
 
 def due(tx: Tx, hours: float) -> list[str]:
@@ -96,6 +96,11 @@ def due(tx: Tx, hours: float) -> list[str]:
         if last is None or parse_time(tx.now) - parse_time(last.created_at) >= timedelta(hours=hours):
             found.append(workflow.id)
     return found
+
+
+def _both_ways(done: Operation) -> bool:
+    """Whether it went back and forward again, or nothing moved: between the two it is over for a moment."""
+    return done.over and (done.state == "failed" or "undo" in done.steps)
 
 
 def _record(done: Operation) -> Record:
