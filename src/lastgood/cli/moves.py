@@ -119,8 +119,9 @@ def warn_of(moved: dict[str, Any]) -> int:
     back = f"lastgood rollback {move['workflow']}{channel}"
     if move["kind"] == "rollback":
         back = f"lastgood operation {moved['operation']} --undo"
+    where = f"{move['channel']} of {move['workflow']}"
     output.warn(
-        f"lastgood: VERIFICATION FAILED. {move['channel']} of {move['workflow']} now serves {move['to']}, and {said}\n"
+        f"lastgood: VERIFICATION FAILED. {where} now serves {move['to']}, and {said}\n"
         f"lastgood: go back with: {back}"
     )
     return UNVERIFIED

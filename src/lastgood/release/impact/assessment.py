@@ -12,7 +12,7 @@ from lastgood.db import tables as t
 from lastgood.db.tx import Tx
 from lastgood.dsl import Document
 from lastgood.dsl.compare import Difference, compare
-from lastgood.dsl.rules import Change, judge
+from lastgood.dsl.rules import Change, RuleSettings, judge
 from lastgood.errors import DamagedContent, NothingGood, NothingLive
 from lastgood.history import channels, content, versions, workflows
 from lastgood.history.versions import Version
@@ -108,7 +108,7 @@ def _part(means: Means, tx: Tx, move: _Move, users: _Users, callers: Callers) ->
     if move.from_version is not None and move.to_version is not None:
         secrets = versions.secrets_changed(tx, move.from_version, move.to_version)
     difference = compare(old, new, secrets_changed=secrets) if old is not None and new is not None else None
-    effect, sentence, why = _effect(move, old, new, difference)
+    effect, sentence, why = _effect(move, old, new, difference, RuleSettings(means.settings.rules))
     things = touched(old, new, difference, certain=effect != "unknown") if effect != "same" else ()
     further = dependants(move.workflow.id, users.of) if move.channel == channels.LIVE else ()
     around = {move.workflow.slug: callers.of(tx, move.workflow)}
@@ -162,7 +162,7 @@ def _read(tx: Tx, version: Version | None) -> Document | None:
 
 
 def _effect(
-    move: _Move, old: Document | None, new: Document | None, difference: Difference | None
+    move: _Move, old: Document | None, new: Document | None, difference: Difference | None, rules: RuleSettings
 ) -> tuple[Effect, str, str]:
     """What the move means to callers, a sentence on it, and the weightiest change."""
     if move.to_version is None:
@@ -172,7 +172,7 @@ def _effect(
             return "unknown", f"{version.id} cannot be read, so what changes is not known.", ""
     if old is None or new is None or difference is None:
         return "changed", "Nothing is live there yet.", ""
-    changes = [one for one in judge(old, new, difference) if one.rule.tier != "LAYOUT"]
+    changes = [one for one in judge(old, new, difference, rules) if one.rule.tier != "LAYOUT"]
     breaking = [one for one in changes if one.breaking]
     if breaking:
         return "breaking", f"It breaks callers: {_said(breaking)}", breaking[0].sentence
