@@ -138,7 +138,7 @@ def proof(tx: Tx, version: Version) -> str:
     return "no evidence kept"
 
 
-def _condemned(tx: Tx, version: Version) -> str:
+def condemned(tx: Tx, version: Version) -> str:
     """The newest reason why `version` is failed, with who gave it."""
     for piece in versions.evidence_of(tx, version, 1, state="failed"):
         return f"{piece['detail'].get('reason', '')}, by {piece['actor']} on {piece['at'][:10]}"
@@ -174,7 +174,7 @@ def _check_failed(tx: Tx, who: Principal, workflow: Workflow, version: Version, 
     if version.state != "failed":
         return
     if not force:
-        raise FailedVersion(version=version.id, workflow=workflow.slug, why=_condemned(tx, version))
+        raise FailedVersion(version=version.id, workflow=workflow.slug, why=condemned(tx, version))
     if not reason.strip():
         raise InvalidRequest(where="reason", reason="going to a failed version by force needs a reason")
     resource = f"workflow/{workflow.id}"

@@ -223,10 +223,7 @@ def _why(tx: Tx, version: Version) -> str:
     """What proved or condemned a version."""
     if version.state == "stable":
         return moves.proof(tx, version)
-    for piece in versions.evidence_of(tx, version) if version.state == "failed" else ():
-        if piece["verdict"] == "failed":
-            return f"{piece['detail'].get('reason', '')}, by {piece['actor']} on {piece['at'][:10]}"
-    return ""
+    return moves.condemned(tx, version) if version.state == "failed" else ""
 
 
 def _called(tx: Tx, content: Content | Unknown) -> tuple[Called, ...] | Unknown:
