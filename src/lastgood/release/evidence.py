@@ -10,10 +10,10 @@ from sqlalchemy.exc import DBAPIError
 from lastgood.db import tables as t
 from lastgood.db.tx import Tx, parse_time
 from lastgood.errors import LastgoodError
-from lastgood.history import versions
 from lastgood.history.calls import Usage, usage
 from lastgood.history.versions import Version
 from lastgood.history.workflows import Workflow
+from lastgood.release import moves
 from lastgood.release.means import Means
 
 _CAME, _LEFT = t.move.alias("came"), t.move.alias("left_by")
@@ -61,11 +61,7 @@ class Evidence:
 
 def of(means: Means, tx: Tx, workflow: Workflow, version: Version) -> Evidence:
     """All that speaks for `version`."""
-    how, at, by = "nothing has proven it", None, None
-    for piece in versions.evidence_of(tx, version, 1, state="stable"):
-        marked = f"marked stable ({piece['detail'].get('reason', '')})"
-        how = "smoke requests passed" if piece["kind"] == "smoke" else marked
-        at, by = piece["at"], piece["actor"]
+    how, at, by = moves.proven(tx, version) or ("nothing has proven it", None, None)
     baked = 0.0
     for row in tx.connection.execute(_STAYS, {"version": version.pk}):
         stay = parse_time(row.until or tx.now) - parse_time(row.at)

@@ -131,11 +131,21 @@ def choose(tx: Tx, workflow: Workflow, channel: Channel, to: str | None = None) 
 
 
 def proof(tx: Tx, version: Version) -> str:
-    """The newest evidence that `version` is good, in a few words: ``smoke requests passed, 2026-…, by alice``."""
+    """The newest evidence that `version` is good, in a few words: ``smoke requests passed on 2026-…, by alice``."""
+    found = proven(tx, version)
+    if found is None:
+        return "no evidence kept"
+    what, at, by = found
+    return f"{what} on {at[:16].replace('T', ' ')} UTC, by {by}"
+
+
+def proven(tx: Tx, version: Version) -> tuple[str, str, str] | None:
+    """The newest evidence that `version` is good: what, when (UTC text) and by whom."""
     for piece in versions.evidence_of(tx, version, 1, state="stable"):
-        what = "smoke requests passed" if piece["kind"] == "smoke" else f"marked stable ({piece['detail']['reason']})"
-        return f"{what} on {piece['at'][:16].replace('T', ' ')} UTC, by {piece['actor']}"
-    return "no evidence kept"
+        marked = f"marked stable ({piece['detail'].get('reason', '')})"
+        what = "smoke requests passed" if piece["kind"] == "smoke" else marked
+        return what, piece["at"], piece["actor"]
+    return None
 
 
 def condemned(tx: Tx, version: Version) -> str:
