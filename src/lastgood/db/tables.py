@@ -351,6 +351,52 @@ operation_step = Table(
     CheckConstraint("state in ('begun', 'done', 'failed', 'skipped')", name="state"),
 )
 
+# What starts the versions of a channel on the embedded engine. A webhook keeps its address, whatever version is
+# bound; `version_pk` is null while the version in service has no such node.
+trigger = Table(
+    "trigger",
+    metadata,
+    _key(),
+    _ref("channel_pk", "channel.pk"),
+    Column("node", String(255), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("title", Text, nullable=False),
+    _ref("version_pk", "version.pk", nullable=True),
+    Column("generation", BigInteger, nullable=False),
+    # A webhook's: the hash that requests are found by, and the sealed token, since its address is shown.
+    Column("hash", LargeBinary, nullable=True, unique=True),
+    Column("sealed", LargeBinary, nullable=True),
+    # A schedule's.
+    Column("cron", Text, nullable=False),
+    Column("timezone", Text, nullable=False),
+    Column("problem", Text, nullable=False),
+    _time("next_slot", nullable=True, index=True),
+    _time("updated_at"),
+    UniqueConstraint("channel_pk", "node", "kind"),
+    CheckConstraint("kind in ('webhook', 'schedule')", name="kind"),
+)
+
+# A slot of a schedule that was fired, or passed over: one row, and so one version, for each.
+trigger_fire = Table(
+    "trigger_fire",
+    metadata,
+    _key(),
+    _ref("trigger_pk", "trigger.pk"),
+    _time("slot"),
+    _ref("version_pk", "version.pk", nullable=True),
+    Column("generation", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("owner", String(64), nullable=True),
+    Column("lease_until_ms", BigInteger, nullable=False),
+    _time("at"),
+    _time("ended_at", nullable=True),
+    UniqueConstraint("trigger_pk", "slot"),
+    CheckConstraint("state in ('claimed', 'ran', 'failed', 'skipped')", name="state"),
+    Index("ix_trigger_fire_state", "state"),
+)
+
 # The two append-only tables that every transaction may write.
 audit = Table(
     "audit",
