@@ -50,9 +50,11 @@ class Notice:
     generation: int
     actor: str
     reason: str
+    others: tuple["Notice", ...] = ()
 
     def as_data(self) -> dict[str, Any]:
-        """Its JSON form, as hooks read it on standard input."""
+        """Its JSON form, as hooks read it on standard input; `others` are the other moves of the same operation."""
+        more = {"others": [one.as_data() for one in self.others]} if self.others else {}
         return {
             "operation": self.operation,
             "idempotency_key": self.key,
@@ -66,11 +68,16 @@ class Notice:
             "generation": self.generation,
             "actor": self.actor,
             "reason": self.reason,
+            **more,
         }
 
     def environment(self) -> dict[str, str]:
         """The same as variables: ``LASTGOOD_WORKFLOW``, ``LASTGOOD_TO``, …; an absent value is empty."""
-        return {f"LASTGOOD_{name.upper()}": "" if v is None else str(v) for name, v in self.as_data().items()}
+        return {
+            f"LASTGOOD_{name.upper()}": "" if value is None else str(value)
+            for name, value in self.as_data().items()
+            if name != "others"
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,9 @@ def _summary(operation: Operation, outcome: str) -> str:
     if outcome == "failed":
         return f"Nothing was moved: {_reason(operation, flow.BEFORE)}"
     if outcome == "succeeded":
-        return f"{now}. {_proof(operation, 'verification')}"
+        hook = operation.steps.get("post-hook")
+        late = " The hook afterwards FAILED." if hook and hook.state == "failed" else ""
+        return f"{now}. {_proof(operation, 'verification')}{late}"
     if outcome == "undone":
         back = "; ".join(f"{m['channel']} of {m['workflow']} is back on {m['to']}" for m in moved)
         why = _reason(operation, flow.AFTER) if _any_failed(operation, flow.AFTER) else "a person asked for it."

@@ -2,7 +2,7 @@
 open transaction in which its record is committed too. The others act outside, and must bear being run again."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from lastgood.db.tx import Tx, parse_time, utc_now
 from lastgood.dsl.rules import RuleSettings
 from lastgood.errors import PlanVoid
 from lastgood.history import versions, workflows
-from lastgood.release import declared, hooks, listeners, moves, preflight, report
+from lastgood.release import declared, flow, hooks, listeners, moves, preflight, report
 from lastgood.release.checks import checklist, positions
 from lastgood.release.checks.case import Case, Checked
 from lastgood.release.journal import Operation, StepState
@@ -88,22 +88,21 @@ def post_hook(doing: Doing) -> Result:
 def _hook(doing: Doing, name: str) -> Result:
     if not name:
         return Result("skipped", {"reason": "the plan names none"})
-    notice = _notices(doing, "forward")[0]
+    first, *others = _notices(doing, "forward")
+    notice = replace(first, others=tuple(others))
     hook = declared.hook(doing.means.settings, name, local=doing.operation.actor_kind == "local")
     ran = hooks.run(hook, notice, doing.name, secrets=server_secrets(doing.means.settings))
     return Result("done" if ran.good else "failed", {"hook": name, **ran.as_data()})
 
 
 def backup(doing: Doing) -> Result:
-    """The present state: which version stands where, that both it and the one to go to can be read, and the numbers
-    that verification will compare with."""
+    """The present state: which version stands where, that the one to go to can be read, and the numbers that
+    verification will compare with."""
     before, baseline, plan = [], {}, doing.operation.plan
     for planned in plan.moves:
         with doing.means.store.read() as tx:
             workflow = workflows.find(tx, planned.workflow_id)
-            for id in (planned.from_version, planned.to_version):
-                if id is not None:
-                    versions.document_of(tx, versions.find(tx, id, workflow))
+            versions.document_of(tx, versions.find(tx, planned.to_version, workflow))
         before.append({"workflow": planned.workflow, "channel": planned.channel, "version": planned.from_version})
         if planned.from_version is not None and (plan.verify or plan.consumer_positions == "reset"):
             case = _case(doing, planned, planned.from_version, planned.expected_generation)
@@ -143,11 +142,13 @@ def move(doing: Doing, tx: Tx) -> Result:
 def undo(doing: Doing, tx: Tx) -> Result:
     """Each channel back to where it was, in one transaction, as new moves."""
     operation = doing.operation
-    made = []
-    for one in reversed(doing.detail("move")["moves"]):
+    forward = doing.detail("move")["moves"]
+    for one in forward:  # before the first move: what a step returns is committed
         if one["from"] is None:
             reason = f"{one['channel']} of {one['workflow']} pointed to nothing before, and cannot again"
             return Result("failed", {"problem": {"detail": reason}})
+    made = []
+    for one in reversed(forward):
         workflow = workflows.find(tx, one["workflow_id"])
         moved = moves.undo(
             tx,
@@ -233,27 +234,29 @@ def _verified(doing: Doing, look: Callable[[Case], Iterable[Checked]]) -> Result
 
 
 def notify(doing: Doing) -> Result:
-    """The event for subscribers, and the alert webhook where one is set."""
-    operation = doing.operation
-    event = {"operation": operation.id, "kind": operation.kind, "moves": list(doing.done), "reason": operation.reason}
-
-    def emit(tx: Tx) -> None:
-        subject = operation.plan.moves[0].workflow_id
-        audit.emit(tx, "operation.undone" if doing.undoing else "operation.done", subject, event)
-
-    doing.means.store.write(emit, emergency=True)
+    """The alert webhook, where one is set and something moved."""
     url = doing.means.settings.alert_webhook
     if not url or not doing.done:
-        return Result("done", {"alert": None})
+        return Result("skipped", {"reason": "nobody is to be alerted" if doing.done else "nothing was moved"})
     direction: Direction = "undo" if doing.undoing else "forward"
     secrets = server_secrets(doing.means.settings)
     told = [listeners.alert(url, notice, secrets=secrets) for notice in _notices(doing, direction)]
     return Result("done", {"alert": [asdict(one) for one in told]})
 
 
-def tell_all(doing: Doing, tx: Tx) -> Result:
-    """The report, kept with the operation."""
-    said = report.of(doing.operation)
+def conclude(doing: Doing, tx: Tx) -> Result:
+    """The report, kept with the operation, and the event for subscribers."""
+    operation = doing.operation
+    said = report.of(operation)
+    event = {
+        "operation": operation.id,
+        "kind": operation.kind,
+        "outcome": flow.ended(operation.steps),
+        "moves": list(doing.done),
+        "reason": operation.reason,
+        "summary": said.summary,
+    }
+    audit.emit(tx, "operation.ended", operation.plan.moves[0].workflow_id, event)
     return Result("done", {}, said.summary, said.markdown)
 
 
@@ -338,8 +341,8 @@ def _notices(doing: Doing, direction: Direction) -> list[Notice]:
 EFFECTS: Final[Mapping[str, Callable[[Doing, Tx], Result]]] = {
     "move": move,
     "undo": undo,
-    "report": tell_all,
-    "undo-report": tell_all,
+    "report": conclude,
+    "undo-report": conclude,
 }
 ACTIONS: Final[Mapping[str, Callable[[Doing], Result]]] = {
     "preflight": look_again,
