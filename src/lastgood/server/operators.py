@@ -11,6 +11,7 @@ from lastgood.release import journal, operation, rehearsal
 from lastgood.release.means import Means
 
 _LOOK_SECONDS = 2.0
+_ELSEWHERE_SECONDS = 0.2
 _PARK_SECONDS = 20.0
 _DUE_SECONDS = 60.0
 JOBS = Principal("jobs", "service")
@@ -36,10 +37,18 @@ class Operators:
             thread.start()
 
     def wait(self, id: str, seconds: float) -> None:
-        """Wait until the thread of an operation ends, at most so long."""
-        thread = self._running.get(id)
-        if thread is not None:
-            thread.join(seconds)
+        """Wait until an operation is over or asks a person, at most so long, whichever process runs it. Raises
+        `UnknownOperation`."""
+        end = monotonic() + seconds
+        while (left := end - monotonic()) > 0 and not self.means.stopping.is_set():
+            thread = self._running.get(id)
+            if thread is not None:
+                thread.join(left)
+            with self.means.store.read() as tx:
+                found = journal.find(tx, id)
+            if found.over or found.state == "asking":
+                return
+            self.means.stopping.wait(min(left, _ELSEWHERE_SECONDS))
 
     def take_over(self) -> None:
         """Go on, until the end, with operations that nobody works on (a server's own thread runs this)."""
