@@ -1,7 +1,7 @@
 """Running an operation: step after step, each journalled, until it is over, parked, or waits for a person."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
@@ -32,7 +32,9 @@ def run(means: Means, operation: str) -> Outcome:
     `OperationTaken`, `OperationOver`, `UnknownOperation`, and what the store raises: then the lease ends by itself
     and another process goes on."""
     owner = journal.owner_name()  # of this run, not of this process: two of its threads are two owners
-    claimed = means.store.write(lambda tx: journal.claim(tx, operation, owner), emergency=True)
+    with means.store.read() as tx:
+        entered = journal.find(tx, operation)
+    claimed = _write(means, entered, lambda tx: journal.claim(tx, operation, owner))
     error: LastgoodError | None = None
     with _holding(means, claimed):
         while True:
@@ -56,7 +58,7 @@ def _rest(means: Means, operation: Operation, name: str | None) -> Operation:
             journal.settle(tx, operation, "asking" if name == "ask" else "parked")
         return journal.find(tx, operation.id)
 
-    return means.store.write(work, emergency=True)
+    return _write(means, operation, work)
 
 
 def _step(means: Means, operation: Operation, name: str) -> LastgoodError | None:
@@ -64,7 +66,7 @@ def _step(means: Means, operation: Operation, name: str) -> LastgoodError | None
     doing = Doing(means, operation, name)
     began = perf_counter()
     if name in flow.OUTSIDE:
-        means.store.write(lambda tx: journal.begin(tx, operation, name), emergency=True)
+        _write(means, operation, lambda tx: journal.begin(tx, operation, name))
     try:
         if effect := EFFECTS.get(name):
 
@@ -72,7 +74,7 @@ def _step(means: Means, operation: Operation, name: str) -> LastgoodError | None
                 result = effect(doing, tx)
                 _record(tx, doing, result, began)
 
-            means.store.write(work, emergency=True)
+            _write(means, operation, work)
             return None
         result = ACTIONS[name](doing)
     except (OperationTaken, StoreFull, StoreUnreachable):
@@ -81,14 +83,19 @@ def _step(means: Means, operation: Operation, name: str) -> LastgoodError | None
         return _failed(doing, error, began)
     except Exception as unexpected:
         return _failed(doing, LastgoodError(detail=f"{name} ended with {type(unexpected).__name__}."), began)
-    means.store.write(lambda tx: _record(tx, doing, result, began), emergency=True)
+    _write(means, operation, lambda tx: _record(tx, doing, result, began))
     return None
 
 
 def _failed(doing: Doing, error: LastgoodError, began: float) -> LastgoodError:
     result = Result("failed", {"problem": error.problem()})
-    doing.means.store.write(lambda tx: _record(tx, doing, result, began), emergency=True)
+    _write(doing.means, doing.operation, lambda tx: _record(tx, doing, result, began))
     return error
+
+
+def _write[T](means: Means, operation: Operation, work: Callable[[Tx], T]) -> T:
+    """One transaction of an operation. A rollback may use the disk space that is kept aside for it."""
+    return means.store.write(work, emergency=operation.kind == "rollback")
 
 
 def _record(tx: Tx, doing: Doing, result: Result, began: float) -> None:

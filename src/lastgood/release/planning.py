@@ -134,7 +134,7 @@ def accept(
         owners = {one.workflow_id: workflows.find(tx, one.workflow_id) for one in plan.moves}
         return journal.create(tx, who, plan, owners, key=key)
 
-    return means.store.write(work, emergency=True)
+    return means.store.write(work, emergency=plan.kind == "rollback")
 
 
 def _check_publish(tx: Tx, who: Principal, plan: Plan, rules: RuleSettings) -> None:
