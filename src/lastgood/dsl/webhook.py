@@ -231,7 +231,7 @@ def _multipart(body: bytes, said: str) -> dict[str, Any]:
     if not form.is_multipart():
         raise Misfit("The body is not a form")
     found: dict[str, Any] = {}
-    for part in form.iter_parts():  # type: ignore[attr-defined]  # the policy makes an EmailMessage
+    for part in form.iter_parts():
         if part.get_filename() is not None:
             raise Misfit("the embedded engine keeps no files: send the address of one")
         name = part.get_param("name", header="content-disposition")

@@ -20,6 +20,7 @@ from lastgood.history.workflows import Workflow
 from lastgood.ids import check_channel
 
 LIVE = "live"
+SHADOW = "rehearsal"  # where rollbacks are rehearsed: nobody is served by it, and nothing starts its versions
 Kind = Literal["publish", "rollback", "undo", "promote"]
 
 _FROM, _TO = t.version.alias("moved_from"), t.version.alias("moved_to")

@@ -18,7 +18,7 @@ from lastgood.errors import (
     NothingLive,
     NotRunnable,
 )
-from lastgood.history import channels, retention, versions
+from lastgood.history import channels, retention, triggers, versions
 from lastgood.history.channels import Channel, Kind
 from lastgood.history.versions import Version
 from lastgood.history.workflows import Workflow
@@ -176,6 +176,7 @@ def _move(
     generation = channels.move(
         tx, who, workflow, channel, version, expected=expected, kind=kind, reason=reason, operation=operation
     )
+    triggers.rebind(tx, workflow, channel, version, generation)
     after = versions.by_pk(tx, version.pk)
     return Moved(workflow, channel.name, channel.version, after, generation, kind, why, tx.revision)
 

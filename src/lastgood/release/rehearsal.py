@@ -15,7 +15,7 @@ from lastgood.release.means import Means
 from lastgood.release.plan import Plan
 from lastgood.release.planning import Wanted
 
-SHADOW = "rehearsal"
+SHADOW = channels.SHADOW
 _RECOVERY = ("preflight", "backup", "move", "listeners", "data-checks", "verification")
 _MOST = 200
 

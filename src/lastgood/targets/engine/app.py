@@ -202,13 +202,17 @@ class App:
     async def _run(self, request: Request, caller: Caller, version: str | None) -> "Answer":
         body = await request.json()
         user = _user(body.get("user"))
-        prepared = await self._service.prepared(caller, version)
+        prepared = await self._service.entered(caller, version, _trigger(body))
         if prepared.chat:
             raise Refusal(400, "not_workflow_app", "Please check if your app mode matches the right API route.")
         ask = Ask(
             user, _inputs(body, "WorkflowRunPayload"), _streaming(body, "WorkflowRunPayload"), files=_files(body)
         )
-        return await self._begin(request, await self._service.accept(prepared, ask))
+        ticket = await self._service.accept(prepared, ask)
+        if caller.workflow_id is None and body.get("detached") is True:
+            ids = ticket.run.order.ids
+            return Answer({"task_id": ids.task, "workflow_run_id": ids.run}, 202)
+        return await self._begin(request, ticket)
 
     async def _chat(self, request: Request, caller: Caller) -> "Answer":
         body = await request.json()
@@ -430,6 +434,13 @@ def _streaming(body: Mapping[str, Any], payload: str) -> bool:
         words = f"Input should be 'blocking' or 'streaming' [input_value={json.dumps(mode)[:60]}]"
         raise invalid(f"1 validation error for {payload}\nresponse_mode\n  {words}")
     return mode == "streaming"
+
+
+def _trigger(body: Mapping[str, Any]) -> str | None:
+    trigger = body.get("trigger")
+    if trigger is not None and not isinstance(trigger, str):
+        raise invalid("trigger must be the id of a node")
+    return trigger
 
 
 def _files(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:

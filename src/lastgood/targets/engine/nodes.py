@@ -7,7 +7,7 @@ from typing import Any
 
 from graphon.entities.base_node_data import BaseNodeData
 from graphon.entities.graph_config import NodeConfigDict
-from graphon.enums import NodeExecutionType
+from graphon.enums import NodeExecutionType, WorkflowNodeExecutionStatus
 from graphon.file import File, FileTransferMethod, FileType
 from graphon.model_runtime.memory import PromptMessageMemory
 from graphon.node_events.base import NodeRunResult
@@ -65,6 +65,39 @@ class Start(StartNode):
         system = self.runtime_state.variable_pool.get_by_prefix("sys")
         shown = {**result.inputs, **{f"sys.{name}": value for name, value in system.items()}}
         return NodeRunResult(status=result.status, inputs=shown, outputs=shown)
+
+
+class TriggerData(BaseNodeData):
+    """The data of a trigger node, which only whoever starts the run needs to understand."""
+
+
+class Trigger(Node[TriggerData]):
+    """A webhook or a schedule as the entry of a run. What it gives was put into the pool by whoever started that."""
+
+    node_type = "trigger"
+    execution_type = NodeExecutionType.ROOT
+
+    @classmethod
+    def version(cls) -> str:
+        return "1"
+
+    def _run(self) -> NodeRunResult:
+        pool = self.runtime_state.variable_pool
+        system = {f"sys.{name}": value for name, value in pool.get_by_prefix("sys").items()}
+        given = {**pool.get_by_prefix(self.id), **system}
+        return NodeRunResult(status=WorkflowNodeExecutionStatus.SUCCEEDED, inputs=given, outputs=given)
+
+
+class WebhookTrigger(Trigger):
+    """Started by a request."""
+
+    node_type = "trigger-webhook"
+
+
+class ScheduleTrigger(Trigger):
+    """Started by the time."""
+
+    node_type = "trigger-schedule"
 
 
 class _Renderer(Jinja2TemplateRenderer):
@@ -273,6 +306,8 @@ def _kind(data: dict[str, Any]) -> tuple[type[Node[Any]], _Builder | None]:
 
 KINDS: Mapping[str, tuple[type[Node[Any]], _Builder | None]] = {
     "start": (Start, None),
+    "trigger-webhook": (WebhookTrigger, None),
+    "trigger-schedule": (ScheduleTrigger, None),
     "end": (EndNode, None),
     "answer": (AnswerNode, None),
     "if-else": (IfElseNode, None),

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphon.graph.graph import Graph
@@ -32,8 +32,6 @@ _WHY = {
     "datasource": "a datasource, which is a Dify plugin",
     "document-extractor": "a document extractor, whose readers are not installed here",
     "human-input": "a form that a person fills in within Dify",
-    "trigger-webhook": "a webhook trigger, which Dify serves",
-    "trigger-schedule": "a schedule trigger, which Dify serves",
     "trigger-plugin": "a plugin trigger, which Dify serves",
 }
 
@@ -42,11 +40,17 @@ _MAX_RETRIES, _MAX_RETRY_MS = 10, 10_000  # graphon sleeps through a retry inter
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A graph that can run: graphon's, built and checked, and every node's config by id, those in loops too."""
+    """A graph that can run: graphon's, built and checked, and every node's config by id, those in loops too. `root`
+    is where runs begin: the start node, or the first trigger; `others` are the plans that begin at other triggers."""
 
     checked: Graph
     nodes: Mapping[str, Any]
     root: str
+    others: Mapping[str, "Plan"] = field(default_factory=dict)
+
+    def at(self, entry: str) -> "Plan | None":
+        """The plan of the runs that begin at the node `entry`, None where none can."""
+        return self if entry == self.root else self.others.get(entry)
 
 
 def unrunnable(document: Mapping[str, Any]) -> tuple[str, ...]:
@@ -64,12 +68,20 @@ def survey(document: Document) -> tuple[Plan | None, tuple[str, ...]]:
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         return None, (f"its graph cannot be read ({_brief(error)})",)
     starts = [node["id"] for node in graph["nodes"] if node["data"]["type"] == "start"]
+    fired = [node["id"] for node in graph["nodes"] if _is_trigger(node)]
     reasons = [*_foreign(graph["nodes"]), *_variables(document)]
-    if len(starts) != 1 and not any(_is_trigger(node) for node in graph["nodes"]):
+    if len(starts) != 1 and (starts or not fired):
         reasons.append(f"it has {len(starts)} start nodes, and exactly one is needed")
     if reasons:
         return None, tuple(reasons)
-    return _checked(graph, starts[0])
+    plans = {}
+    for entry in (*starts, *fired):
+        plan, reasons_now = _checked(_from(graph, entry), entry)
+        if plan is None:
+            return None, reasons_now
+        plans[entry] = plan
+    root, *others = plans
+    return replace(plans[root], others={entry: plans[entry] for entry in others}), ()
 
 
 def _checked(graph: dict[str, Any], root: str) -> tuple[Plan | None, tuple[str, ...]]:
@@ -143,7 +155,7 @@ def _graph(document: Document) -> dict[str, Any]:
         for node in listed:
             node["data"]["container_id"] = node.get("parentId", "")
     edges = [edge for edge in document.edges if str(edge["source"]) in nodes and str(edge["target"]) in nodes]
-    reached = _reached(nodes, edges)
+    reached = _reached(nodes, edges, (n for n, d in nodes.items() if d["data"]["type"] == "start" or _is_trigger(d)))
     return {
         "nodes": [node for node_id, node in nodes.items() if node_id in reached],
         "edges": [
@@ -159,7 +171,16 @@ def _graph(document: Document) -> dict[str, Any]:
     }
 
 
-def _reached(nodes: Mapping[str, Any], edges: Iterable[Mapping[str, Any]]) -> set[str]:
+def _from(graph: dict[str, Any], entry: str) -> dict[str, Any]:
+    """The part of `graph` that a run from `entry` can reach."""
+    reached = _reached({node["id"]: node for node in graph["nodes"]}, graph["edges"], [entry])
+    return {
+        "nodes": [node for node in graph["nodes"] if node["id"] in reached],
+        "edges": [edge for edge in graph["edges"] if edge["source"] in reached],
+    }
+
+
+def _reached(nodes: Mapping[str, Any], edges: Iterable[Mapping[str, Any]], entries: Iterable[str]) -> set[str]:
     onward = defaultdict(set)
     for edge in edges:
         onward[str(edge["source"])].add(str(edge["target"]))
@@ -171,7 +192,7 @@ def _reached(nodes: Mapping[str, Any], edges: Iterable[Mapping[str, Any]]) -> se
         for owner in owners:
             if owner in nodes:
                 onward[owner].add(node_id)
-    waiting = [n for n, node in nodes.items() if node["data"]["type"] == "start" or _is_trigger(node)]
+    waiting = list(entries)
     reached = set(waiting)
     while waiting:
         fresh = onward[waiting.pop()] - reached

@@ -3,7 +3,7 @@
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphon.enums import ErrorStrategy, NodeExecutionType
@@ -43,6 +43,18 @@ class Prepared:
         """Whether this is a chatflow (else a workflow)."""
         return self.runnable.mode == "advanced-chat"
 
+    @property
+    def fired(self) -> bool:
+        """Whether a trigger starts its runs."""
+        return self.types[self.plan.root] != "start"
+
+    def at(self, entry: str) -> "Prepared | None":
+        """The same for runs that begin at the node `entry`, None where none can."""
+        plan = self.plan.at(entry)
+        if plan is None or plan is self.plan:
+            return self if plan else None
+        return replace(self, plan=plan, **_told(plan))
+
     def build(self, tools: Tools, state: RuntimeState, context: Mapping[str, Any]) -> Graph:
         """A fresh graph for one run, from the checked one: its parts are made anew, its checks are not."""
         checked = self.plan.checked
@@ -66,9 +78,6 @@ class Prepared:
             root_node=nodes[self.plan.root],
             graph_config=checked.graph_config,
             node_factory=factory,
-        )
-        return Graph.init(
-            graph_config=self.graph, node_factory=factory, root_node_id=self.plan.root, skip_validation=True
         )
 
 
@@ -118,13 +127,20 @@ def prepare(runnable: Runnable) -> Prepared:
         runnable=runnable,
         document=document,
         plan=plan,
-        titles={node: str(config["data"].get("title") or "") for node, config in plan.nodes.items()},
-        types={node: config["data"]["type"] for node, config in plan.nodes.items()},
         environment={entry["name"]: variables.environment(entry) for entry in given},
         conversation=tuple(variables.conversation(entry) for entry in document.conversation_variables),
         mask=Mask(str(entry.get("value") or "") for entry in given if entry.get("value_type") == "secret"),
-        workers=_workers(plan),
+        **_told(plan),
     )
+
+
+def _told(plan: Plan) -> dict[str, Any]:
+    """What is asked of a plan's nodes again and again."""
+    return {
+        "titles": {node: str(config["data"].get("title") or "") for node, config in plan.nodes.items()},
+        "types": {node: config["data"]["type"] for node, config in plan.nodes.items()},
+        "workers": _workers(plan),
+    }
 
 
 def _workers(plan: Plan) -> int:

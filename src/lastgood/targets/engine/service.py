@@ -11,7 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from lastgood.dsl import webhook
 from lastgood.dsl.interface import check_inputs, fill_inputs, inputs
+from lastgood.dsl.triggers import triggers
 from lastgood.errors import NoGraph, NotRunnable
 from lastgood.ids import is_version
 from lastgood.settings import Settings
@@ -60,7 +62,8 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A checked request to run: the body's parts. `version` None means the one in service."""
+    """A checked request to run: the body's parts. `version` None means the one in service; `inputs` of a run that a
+    trigger starts are what its node gives."""
 
     user: str
     inputs: Mapping[str, Any]
@@ -146,6 +149,17 @@ class Service:
             raise Refusal(401, "unauthorized", "Access token is invalid")
         return Caller(workflow_id)
 
+    async def entered(self, caller: Caller, version: str | None, trigger: str | None) -> Prepared:
+        """The version that `caller` means, ready to run from its start node, or from `trigger`, which only the
+        engine's own token may name: others come by its address or its time. Raises `Refusal`."""
+        found = await self.prepared(caller, version)
+        if caller.workflow_id is not None and (found.fired or trigger is not None):
+            raise invalid("This workflow is started by its triggers: call its webhook, or wait for its schedule.")
+        entered = found if trigger is None else found.at(trigger)
+        if entered is None or (trigger is not None and not entered.fired):
+            raise invalid(f"The version has no trigger {trigger!r}.")
+        return entered
+
     async def prepared(self, caller: Caller, version: str | None, *, hint: str = "") -> Prepared:
         """The version that `caller` means, ready to run. Raises `Refusal`."""
         if version is not None and not (is_version(version) or _is_uuid(version)):
@@ -171,12 +185,8 @@ class Service:
         if len(self._tickets) >= _MAX_RUNS:
             words = f"The engine already has {len(self._tickets)} runs. Try again in a moment."
             raise Refusal(429, "too_many_requests", words, headers=(("retry-after", "1"),))
-        if problem := check_inputs(prepared.document, ask.inputs):
-            raise invalid(problem)
-        kinds = {item.name: item.type for item in inputs(prepared.document)}
         try:
-            filled = fill_inputs(prepared.document, ask.inputs)
-            given = {name: with_files(value, kinds[name]) for name, value in filled.items()}
+            given = _fired(prepared, ask.inputs) if prepared.fired else _filled(prepared, ask.inputs)
             files = [file_of(item) for item in ask.files]
         except UnusableFile as error:
             raise invalid(str(error)) from None
@@ -363,6 +373,27 @@ class Service:
                     continue
                 if row.workflow_id in {"", ticket.prepared.runnable.workflow_id}:
                     ticket.run.stop()
+
+
+def _filled(prepared: Prepared, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs as the start node gives them. Raises `Refusal`, `UnusableFile`."""
+    if problem := check_inputs(prepared.document, given):
+        raise invalid(problem)
+    kinds = {item.name: item.type for item in inputs(prepared.document)}
+    filled = fill_inputs(prepared.document, given)
+    return {name: with_files(value, kinds[name]) for name, value in filled.items()}
+
+
+def _fired(prepared: Prepared, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the trigger that starts the run gives: all that it declares, empty where nothing came. Raises
+    `UnusableFile`."""
+    declared = next(trigger for trigger in triggers(prepared.document) if trigger.node == prepared.plan.root)
+    if declared.webhook is None:
+        return {}
+    hook = declared.webhook
+    kinds = {part.name: part.type for part in (*hook.params, *hook.body)}
+    names = dict.fromkeys([*(part.name.replace("-", "_") for part in hook.headers), *kinds, webhook.RAW])
+    return {name: with_files(given.get(name), kinds.get(name, "")) for name in names}
 
 
 def end_user(workflow_id: str, user: str) -> str:
