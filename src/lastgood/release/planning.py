@@ -3,6 +3,7 @@
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from lastgood.access import decisions
 from lastgood.db.audit import Principal
@@ -14,6 +15,7 @@ from lastgood.release import declared, evidence, impact, journal, moves, numberi
 from lastgood.release.journal import Operation
 from lastgood.release.means import Means
 from lastgood.release.plan import Kind, Plan, PlannedMove, news
+from lastgood.settings import Settings
 
 MOST_MOVES = 1000
 
@@ -29,8 +31,23 @@ class Wanted:
     expected: int | None = None
 
 
-def make(means: Means, kind: Kind, wanted: Sequence[Wanted], draft: Plan) -> Plan:
-    """The plan for `wanted`, with findings, impact and evidence as things stand; all else is taken from `draft`.
+def draft(settings: Settings, **choices: Any) -> Plan:
+    """A rollback without its moves, as `lastgood.toml` wants rollbacks done; `choices` (fields of `Plan`; those that
+    are not None) win."""
+    rules = settings.rollback
+    plan = Plan(
+        "rollback",
+        (),
+        pre_rollback_hook=rules.pre_hook,
+        post_rollback_hook=rules.post_hook,
+        on_verification_failure=rules.on_verification_failure,
+        responsible=rules.responsible,
+    )
+    return replace(plan, **{name: value for name, value in choices.items() if value is not None})
+
+
+def make(means: Means, kind: Kind, wanted: Sequence[Wanted], choices: Plan) -> Plan:
+    """The plan for `wanted`, with findings, impact and evidence as things stand; all else is taken from `choices`.
 
     Changes nothing. Raises `InvalidRequest`, `UnknownWorkflow`, `UnknownChannel`, `UnknownVersion`, `NothingGood`,
     `NothingLive`, `AlreadyActive`, `ChannelMoved`."""
@@ -40,7 +57,7 @@ def make(means: Means, kind: Kind, wanted: Sequence[Wanted], draft: Plan) -> Pla
         planned = [_planned(means, tx, kind, one) for one in wanted]
     if len({(one.workflow_id, one.channel) for one in planned}) != len(planned):
         raise InvalidRequest(where="moves", reason="a channel is named twice")
-    plan = replace(draft, kind=kind, moves=tuple(planned))
+    plan = replace(choices, kind=kind, moves=tuple(planned))
     if kind == "publish":
         return replace(plan, findings=(), services=())
     findings = [finding for one in planned for finding in preflight.examine(means, one, force=plan.force)]

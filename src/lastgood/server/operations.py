@@ -181,31 +181,23 @@ def _found(served: Context, operation: str) -> dict[str, Any]:
 
 def _draft(served: Context, body: NewPlan) -> tuple[Plan, list[Wanted], bool]:
     """The choices that the request makes, the channels that it names, and whether it is a plan made before."""
-    rules = served.store.settings.rollback
+    settings = served.store.settings
+    choices = {"reason": body.reason, "force": body.force, "verify": body.verify}
+    choices["on_verification_failure"] = body.on_verification_failure
     named = [Wanted(one.workflow, one.channel, one.to) for one in body.moves]
-    draft = Plan(
-        "rollback",
-        (),
-        on_verification_failure=rules.on_verification_failure,
-        pre_rollback_hook=rules.pre_hook,
-        post_rollback_hook=rules.post_hook,
-        responsible=rules.responsible,
-    )
-    complete = False
-    if body.file is not None:
-        read = planfile.read(body.file)
-        if read.named and named:
-            raise InvalidRequest(where="moves", reason="the plan file names its own")
-        draft, complete = read.plan, read.complete
-        if not read.policy:
-            draft = replace(draft, on_verification_failure=rules.on_verification_failure)
-        named = named or [
-            Wanted(one.workflow_id or one.workflow, one.channel, one.to_version or None) for one in draft.moves
-        ]
-    chosen = {"reason": body.reason, "force": body.force, "verify": body.verify}
-    chosen["on_verification_failure"] = body.on_verification_failure
-    changes: Mapping[str, Any] = {name: value for name, value in chosen.items() if value is not None}
-    return replace(draft, **changes), named, complete
+    if body.file is None:
+        return planning.draft(settings, **choices), named, False
+    read = planfile.read(body.file)
+    if read.named and named:
+        raise InvalidRequest(where="moves", reason="the plan file names its own")
+    draft = read.plan
+    if not read.policy:
+        draft = replace(draft, on_verification_failure=settings.rollback.on_verification_failure)
+    named = named or [
+        Wanted(one.workflow_id or one.workflow, one.channel, one.to_version or None) for one in draft.moves
+    ]
+    changes: Mapping[str, Any] = {name: value for name, value in choices.items() if value is not None}
+    return replace(draft, **changes), named, read.complete
 
 
 def _shown(served: Context, plan: Plan) -> dict[str, Any]:

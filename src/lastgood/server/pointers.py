@@ -101,17 +101,12 @@ def rollback(
 ) -> dict[str, Any]:
     _may_force(served, who, workflow, body.force)
     engine.warm()
-    rules = served.store.settings.rollback
-    draft = Plan(
-        "rollback",
-        (),
+    draft = planning.draft(
+        served.store.settings,
         reason=body.reason,
         force=body.force,
         verify=body.verify,
-        pre_rollback_hook=rules.pre_hook,
-        post_rollback_hook=rules.post_hook,
-        on_verification_failure=body.on_verification_failure or rules.on_verification_failure,
-        responsible=rules.responsible,
+        on_verification_failure=body.on_verification_failure,
     )
     return _do(served, who, Wanted(workflow, channel, body.to, expected), draft, key)
 
