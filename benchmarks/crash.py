@@ -105,7 +105,8 @@ def examine(store: Store, *, last: bool = True) -> list[str]:
         rows = tx.connection.execute(
             select(t.audit.c.canonical).where(t.audit.c.resource == resource).order_by(t.audit.c.pk)
         )
-        audited = [orjson.loads(bytes(row.canonical))["generation"] for row in rows]
+        facts = [orjson.loads(bytes(row.canonical)) for row in rows]
+        audited = [one["generation"] for one in facts if "generation" in one]  # operations are entered here, too
         told = tx.connection.execute(
             select(t.outbox.c.payload).where(t.outbox.c.type == "channel.moved").order_by(t.outbox.c.pk)
         )
