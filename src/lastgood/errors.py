@@ -31,6 +31,7 @@
     │   ├── UnknownRun
     │   ├── UnknownListener
     │   ├── UnknownOperation
+    │   ├── UnknownWebhook
     │   └── NothingKept
     ├── Conflict                     409  the request is fine, the state of things is not
     │   ├── IdTaken
@@ -238,6 +239,10 @@ class UnknownSmoke(NotFound):
 
 class UnknownOperation(NotFound):
     """There is no operation {operation!r}. `lastgood operations` lists them."""
+
+
+class UnknownWebhook(NotFound):
+    """No webhook answers at this address: {reason}. `lastgood triggers WORKFLOW` shows those that do."""
 
 
 class UnknownListener(NotFound):

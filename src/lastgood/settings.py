@@ -83,6 +83,13 @@ class Settings(BaseSettings):
     llm_api_key: str = Field(default="", description="Key for it.", repr=False)
     llm_model: str = Field(default="", description="Model asked for instead of the one a node names.")
 
+    trigger_channels: tuple[str, ...] = Field(
+        default=("live",), description="Channels whose triggers fire; the one of rehearsals never does."
+    )
+    trigger_grace: float = Field(
+        default=300.0, ge=60, description="Seconds after which the slot of a schedule that nobody ran is passed over."
+    )
+
     rules: dict[str, str] = Field(
         default={},
         description="Change rules raised to a severity or a tier, such as model-changed = 'breaking'.",
