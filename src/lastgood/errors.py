@@ -51,6 +51,20 @@
     ├── ChannelMoved                 412  another move came first
     ├── GenerationRequired           428
     ├── ServerRefused                     what a server said to the command line
+    ├── DifyError                    502  what came of asking a Dify server
+    │   ├── DifyUnreachable               no answer at all
+    │   │   └── DifyTimeout          504
+    │   ├── DifyElsewhere                 a redirection
+    │   ├── DifyUnreadable                an answer that is not Dify's
+    │   ├── DifyFailed                    an answer of 500 and above
+    │   ├── DifyBusy             503
+    │   ├── DifySignInRefused
+    │   ├── DifyDenied                    signed in, and not allowed
+    │   ├── DifyMissing          404
+    │   ├── DifyDraftChanged     409
+    │   ├── DifyRefused                   every other answer of 400 and above
+    │   ├── DifyLacks            409      the server has no such route
+    │   └── MaskNotStored        409      a mask that would have become the secret
     └── Unavailable                  503
         ├── StoreFull                507
         ├── StoreUnreachable
@@ -346,6 +360,87 @@ class GenerationRequired(LastgoodError):
 
 class ServerRefused(LastgoodError):
     """{detail}"""
+
+
+class DifyError(LastgoodError):
+    """{detail}"""
+
+    status = 502
+
+
+class DifyUnreachable(DifyError):
+    """Dify at {server} does not answer ({reason}) when asked to {what}. {outcome} Look at the address, the network
+    and the server's own logs."""
+
+
+class DifyTimeout(DifyUnreachable):
+    """Dify at {server} gave no whole answer within {seconds:g} s when asked to {what}. {outcome} Look whether it is
+    overloaded: calls that hang keep a small Dify busy for minutes."""
+
+    status = 504
+
+
+class DifyElsewhere(DifyError):
+    """Dify at {server} sends to {location} when asked to {what}. Credentials do not follow to another address:
+    connect to that one if it is yours."""
+
+
+class DifyUnreadable(DifyError):
+    """What came from {server} when asked to {what} is not an answer of Dify's API ({reason}). {outcome} Look whether
+    the address is that of Dify itself and what a proxy before it says."""
+
+
+class DifyFailed(DifyError):
+    """Dify at {server} failed ({said}) when asked to {what}. {outcome} Dify also fails so for an id that it cannot
+    read; look at its logs."""
+
+
+class DifyBusy(DifyError):
+    """Dify at {server} asks to wait {wait} when asked to {what} ({said}). Nothing was changed there; try again
+    later, or let fewer others ask it."""
+
+    status = 503
+
+
+class DifySignInRefused(DifyError):
+    """Dify at {server} does not take the {way}: {said}. It was tried once and is not tried again, because Dify locks
+    an account for a day after six wrong passwords; connect again with the right one."""
+
+
+class DifyDenied(DifyError):
+    """Dify at {server} does not let this account {what} ({said}). Editing, publishing and exporting ask for the
+    role of editor or above."""
+
+
+class DifyMissing(DifyError):
+    """Dify at {server} has nothing there when asked to {what} ({said}). It may have been deleted, or belong to
+    another workspace."""
+
+    status = 404
+
+
+class DifyDraftChanged(DifyError):
+    """Somebody changed the draft on {server} since it was read, so it was not overwritten when asked to {what}. Read
+    it again, look at what changed, and decide anew."""
+
+    status = 409
+
+
+class DifyRefused(DifyError):
+    """Dify at {server} refused to {what}: {said}. Nothing was changed there by this request."""
+
+
+class DifyLacks(DifyError):
+    """Dify at {server} cannot {what}: it has no such route. `lastgood connect` tells what this server can do."""
+
+    status = 409
+
+
+class MaskNotStored(DifyError):
+    """The secret variable {name!r} was to be written to {server} as a row of asterisks, which some versions of Dify
+    would store as its value. Nothing was sent; give the value, or ask to keep the stored one."""
+
+    status = 409
 
 
 class Unavailable(LastgoodError):
