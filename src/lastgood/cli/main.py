@@ -25,6 +25,7 @@ from lastgood.cli import (
     proofs,
     running,
     state,
+    triggers,
 )
 from lastgood.cli.commands import Group, Late, add, group, keep_server, keep_token
 from lastgood.errors import LastgoodError
@@ -84,6 +85,7 @@ add(
         "status": state.status,
         "changes": state.changes,
         "doctor": state.doctor,
+        "triggers": triggers.triggers,
         "cluster": cluster.cluster,
         "fsck": meaning.fsck,
     },

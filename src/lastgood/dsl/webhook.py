@@ -165,19 +165,9 @@ def _turned(kind: str, value: str) -> Any:
     word = value.strip().lower()
     if kind == "boolean" and word in _YES | _NO:
         return word in _YES
-    if kind == "number":
+    if kind == "number" or kind.startswith(("object", "array")):
         try:
-            return int(word)
-        except ValueError:
-            pass
-        try:
-            number = float(word)
-        except ValueError:
-            return value
-        return number if abs(number) < float("inf") else value
-    if kind.startswith(("object", "array")):
-        try:
-            return orjson.loads(value)
+            return orjson.loads(value)  # what is something else then, its type refuses
         except orjson.JSONDecodeError:
             return value
     return value

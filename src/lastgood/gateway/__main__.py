@@ -11,6 +11,8 @@ from typing import Any
 from lastgood import dsl
 from lastgood.db.presence import Part, Presence
 from lastgood.db.store import Store, open_runs, open_store
+from lastgood.dsl.triggers import triggers
+from lastgood.dsl.webhook import Webhook
 from lastgood.errors import LastgoodError
 from lastgood.gateway.app import Gateway
 from lastgood.gateway.lease import LeaseRouter, StoreMembership
@@ -18,6 +20,7 @@ from lastgood.gateway.ledger import Ledger
 from lastgood.gateway.recorder import Recorder
 from lastgood.gateway.router import Router, SqliteRouter
 from lastgood.gateway.server import address_of, listen, serve
+from lastgood.gateway.webhook import Webhooks
 from lastgood.history import versions
 from lastgood.settings import Settings, load
 
@@ -49,6 +52,8 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     arguments = _arguments()
+    # Taken out of the environment, so that nothing this process starts can read it.
+    token = os.environ.pop("LASTGOOD_ENGINE_TOKEN", "")
     try:
         settings = load(gateway_host=arguments.host, gateway_port=arguments.port)
         sock = (
@@ -67,6 +72,11 @@ def main() -> int:
         with store.read() as tx:
             return dsl.parameters(versions.document_of(tx, versions.find(tx, version)))
 
+    def hooks(version: str) -> Mapping[str, Webhook]:
+        with store.read() as tx:
+            found = triggers(versions.document_of(tx, versions.find(tx, version)))
+        return {trigger.node: trigger.webhook for trigger in found if trigger.webhook is not None}
+
     # No thread may wait 5 ms (the default) for its turn: not the one that hears of moves, several times per move, nor
     # the one that serves requests, while another counts calls.
     sys.setswitchinterval(_TURN_SECONDS)
@@ -74,7 +84,8 @@ def main() -> int:
     if settings.record_calls:
         recorder.start()
     record = recorder.add if settings.record_calls else None
-    app = Gateway(router, parameters, settings, tuple(arguments.engine), record)
+    webhooks = Webhooks(hooks, settings, token)
+    app = Gateway(router, parameters, settings, tuple(arguments.engine), record, webhooks)
     # On PostgreSQL its lease lists it; on SQLite nobody waits for it, and this does.
     presence = Presence(store, *(() if store.postgres else (Part("gateway", address, process_id),)))
     presence.start()

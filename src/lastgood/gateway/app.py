@@ -3,6 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -17,7 +18,9 @@ from lastgood.gateway.head import Head, read_head, upstream_target
 from lastgood.gateway.pin import Refused
 from lastgood.gateway.router import Router
 from lastgood.gateway.upstream import Pool, pool_of
+from lastgood.gateway.webhook import PREFIX, Webhooks
 from lastgood.history.routes import Route
+from lastgood.history.triggers import lookup_name
 from lastgood.settings import Settings
 
 ENGINE = "engine"
@@ -29,7 +32,7 @@ class Gateway:
 
     `parameters` gives the answer of ``/v1/parameters`` for a version id (it may read the store: it runs in a thread,
     once per version). `engine` are the base URLs of the embedded engine's processes. `record` takes each run when
-    it is over; it must neither wait nor raise."""
+    it is over; it must neither wait nor raise. `webhooks` serves those of triggers, where there are any."""
 
     def __init__(
         self,
@@ -38,12 +41,14 @@ class Gateway:
         settings: Settings,
         engine: tuple[str, ...] = (),
         record: Callable[[Call], None] | None = None,
+        webhooks: Webhooks | None = None,
     ) -> None:
         self._router = router
         self._parameters = parameters
         self._settings = settings
         self._engine = engine
         self._record = record
+        self._webhooks = webhooks
         self._answers: OrderedDict[str, bytes] = OrderedDict()
         self._pools: dict[tuple[str, tuple[str, ...]], Pool] = {}
         self._forwarder: Forwarder
@@ -91,7 +96,8 @@ class Gateway:
         scope = request.scope
         path: str = scope["path"]
         if not path.startswith("/v1/"):
-            return self._own(path)
+            hooks = self._webhooks if path.startswith(PREFIX) else None
+            return self._own(path) if hooks is None else await self._webhook(request, hooks, path)
         target = upstream_target(scope["raw_path"], path, scope["query_string"])
         client = scope["client"]
         head = read_head(scope["headers"], client[0] if client else "unknown", scope["scheme"])
@@ -110,6 +116,17 @@ class Gateway:
             return await self._parameters_of(route.version_id)
         await self._forwarder.forward(request, head, route.placement_id, target, self._pool(route))
         return None
+
+    async def _webhook(self, request: Request, hooks: Webhooks, path: str) -> Answer:
+        scope = request.scope
+        head = read_head(scope["headers"], "", scope["scheme"])
+        # No app key can pass for this name, nor a token for an app key: there is a space in it.
+        route = self._router.route(lookup_name(path.removeprefix(PREFIX)))
+        return await hooks.serve(request, head, route, self._forwarder, self._engine_pool)
+
+    @cached_property
+    def _engine_pool(self) -> Pool:
+        return pool_of(ENGINE, self._engine)
 
     def _own(self, path: str) -> Answer:
         """The gateway's own few paths."""

@@ -5,7 +5,7 @@ import logging
 import re
 from urllib.parse import quote
 
-from lastgood.errors import InvalidRequest, LastgoodError, ShuttingDown
+from lastgood.errors import InvalidRequest, LastgoodError, ShuttingDown, UpstreamUnreachable
 from lastgood.gateway.answers import Headers
 from lastgood.gateway.body import Departure, Message, Receive, Send, Upload, open_upload, read_whole
 from lastgood.gateway.call import Call
@@ -110,6 +110,20 @@ class Forwarder:
                 raise ShuttingDown(seconds=self._settings.gateway_grace) from None
         finally:
             departure.end()
+
+    async def ask(self, pool: Pool, outgoing: Outgoing) -> tuple[int, bytes]:
+        """Send a request of our own to one of `pool`, and read its answer whole: the status and the body. Raises
+        `UpstreamUnreachable`, `UpstreamTimeout`."""
+        connection = await self._upstreams.send(pool, outgoing)
+        try:
+            parts = []
+            while not connection.ended:
+                parts.append(await connection.read())
+            return connection.status, b"".join(parts)
+        except Broken as error:
+            raise UpstreamUnreachable(upstream=pool.name, reason=error.reason) from None
+        finally:
+            self._upstreams.release(connection)
 
     async def _pinned(
         self, request: Request, head: Head, placement: str, target: str, departure: Departure

@@ -5,14 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, or_, select
+from sqlalchemy import Connection, Row, String, bindparam, literal, or_, select, union_all
 
 from lastgood.db import tables as t
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where requests with one app key go. `placement_id` is the version's identity on the target; `upstreams` are
+    """Where requests with one app key go, or those to one webhook: then `trigger` is the id of its node, and `key_id`
+    is empty. `placement_id` is the version's identity on the target; `upstreams` are
     base URLs (empty for the embedded engine, whose addresses its supervisor knows); `key_id` is the id of the key."""
 
     workflow_id: str
@@ -25,30 +26,36 @@ class Route:
     target: str
     upstreams: tuple[str, ...]
     key_id: str
+    trigger: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RouteChanges:
-    """The app keys whose route changed since some revision: keyed hash → route, None for a revoked key."""
+    """The app keys and webhooks whose route changed since some revision: keyed hash → route, None for a revoked
+    key."""
 
     revision: int
     keys: Mapping[bytes, Route | None]
 
 
 _REVISION = select(t.routing.c.revision)
+_FACTS = (
+    t.workflow.c.id.label("workflow_id"),
+    t.workflow.c.slug,
+    t.workflow.c.mode,
+    t.channel.c.name.label("channel"),
+    t.version.c.id.label("version_id"),
+    t.channel.c.generation,
+    t.target.c.name.label("target"),
+    t.target.c.base_url,
+)
 _CHANGED = (
     select(
         t.app_key.c.hash,
         t.app_key.c.id.label("key_id"),
         t.app_key.c.revoked_at,
-        t.workflow.c.id.label("workflow_id"),
-        t.workflow.c.slug,
-        t.workflow.c.mode,
-        t.channel.c.name.label("channel"),
-        t.version.c.id.label("version_id"),
-        t.channel.c.generation,
-        t.target.c.name.label("target"),
-        t.target.c.base_url,
+        literal(None, String).label("trigger"),
+        *_FACTS,
     )
     .join_from(t.app_key, t.channel, t.app_key.c.channel_pk == t.channel.c.pk)
     .join(t.workflow, t.channel.c.workflow_pk == t.workflow.c.pk)
@@ -56,6 +63,22 @@ _CHANGED = (
     .outerjoin(t.version, t.channel.c.version_pk == t.version.c.pk)
     .where(or_(t.app_key.c.revision > bindparam("since"), t.channel.c.revision > bindparam("since")))
 )
+# A webhook comes, and changes, with a move only.
+_HOOKS = (
+    select(
+        t.trigger.c.hash,
+        literal("").label("key_id"),
+        literal(None, String).label("revoked_at"),
+        t.trigger.c.node.label("trigger"),
+        *_FACTS,
+    )
+    .join_from(t.trigger, t.channel, t.trigger.c.channel_pk == t.channel.c.pk)
+    .join(t.workflow, t.channel.c.workflow_pk == t.workflow.c.pk)
+    .join(t.target, t.workflow.c.target_pk == t.target.c.pk)
+    .outerjoin(t.version, t.channel.c.version_pk == t.version.c.pk)
+    .where(t.trigger.c.kind == "webhook", t.channel.c.revision > bindparam("since"))
+)
+_EVERY = union_all(_CHANGED, _HOOKS)
 
 
 def read_changes(connection: Connection, since: int) -> RouteChanges:
@@ -64,7 +87,7 @@ def read_changes(connection: Connection, since: int) -> RouteChanges:
     revision = connection.execute(_REVISION).scalar_one()
     if revision <= since:
         return RouteChanges(revision, {})
-    keys = {bytes(row.hash): _route(row) for row in connection.execute(_CHANGED, {"since": since})}
+    keys = {bytes(row.hash): _route(row) for row in connection.execute(_EVERY, {"since": since})}
     return RouteChanges(revision, keys)
 
 
@@ -82,6 +105,7 @@ def _route(row: Row[*tuple[Any, ...]]) -> Route | None:
         target=row.target,
         upstreams=tuple(row.base_url.split()),
         key_id=row.key_id,
+        trigger=row.trigger,
     )
 
 

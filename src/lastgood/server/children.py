@@ -214,7 +214,14 @@ class Children:
         ]
         addresses = [part for url in self.engines for part in ("--engine", url)]
         self._all += [
-            Child("gateway", "lastgood.gateway", gateway, settings, args=addresses)
+            Child(
+                "gateway",
+                "lastgood.gateway",
+                gateway,
+                settings,
+                args=addresses,
+                LASTGOOD_ENGINE_TOKEN=engine_token,
+            )
             for _ in range(settings.gateway_workers)
         ]
         try:

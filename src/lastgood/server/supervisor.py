@@ -30,6 +30,7 @@ from lastgood.release.verification import Upstream
 from lastgood.server.app import make_app
 from lastgood.server.children import Child, Children, listen, url_of
 from lastgood.server.context import Context
+from lastgood.server.firing import Firing
 from lastgood.settings import Settings
 from lastgood.targets import engine
 
@@ -96,6 +97,8 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
             config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=10)
             context: Context = app.state.context
             threading.Thread(target=context.operators.take_over, daemon=True).start()
+            firing = threading.Thread(target=Firing(context.operators.means).run, daemon=True)
+            firing.start()
             server = _Announcing(config, lambda: announce(running), context.operators.means.stopping)
             lock.write(json.dumps({**facts, "token": local_token}))
             presence.start()
@@ -107,6 +110,7 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
                 lock.clear()
                 over.set()
                 context.close()
+                firing.join()
                 tidying.join()
                 presence.close()
                 store.close()

@@ -1,0 +1,31 @@
+"""The route that lists a workflow's triggers."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+
+from lastgood.db.audit import Principal
+from lastgood.history import triggers, workflows
+from lastgood.server.context import Served, may, record_read
+from lastgood.settings import Settings
+
+router = APIRouter(prefix="/v1")
+
+
+@router.get("/workflows/{workflow}/triggers", summary="What starts the workflow: its webhooks and schedules")
+def read_triggers(
+    workflow: str, served: Served, who: Annotated[Principal, Depends(may("trigger:read"))]
+) -> dict[str, Any]:
+    """Whoever knows the address of a webhook may call it, so that reading them is audited."""
+    with served.store.read() as tx:
+        found = workflows.find(tx, workflow)
+    record_read(served, who, "trigger:read", f"workflow/{found.id}")
+    gateway = str(served.facts.get("gateway") or _address(served.store.settings))
+    with served.store.read() as tx:
+        items = [bound.public(gateway) for bound in triggers.of_workflow(tx, found)]
+    enabled = list(served.store.settings.trigger_channels)
+    return {"items": [{**item, "enabled": item["channel"] in enabled} for item in items], "next": None}
+
+
+def _address(settings: Settings) -> str:
+    return f"http://{settings.gateway_host}:{settings.gateway_port}"
