@@ -300,3 +300,17 @@ def test_operations_are_listed_by_workflow(api: Api) -> None:
     assert len(api.get("/v1/operations?workflow=billing")["items"]) == 2
     assert len(api.get("/v1/operations?limit=2")["items"]) == 2
     is_problem(api.ask("GET", "/v1/operations/op-nothing"), 404)
+
+
+def test_a_publish_can_be_undone_by_its_own_verification(api: Api) -> None:
+    good, _ = prepared(api)
+    worse = api.push("worse")
+    api.engine.succeed(total=50.4)
+    published = api.move("publish", 2, version=worse, on_verification_failure="undo")
+    assert published["state"] == "undone" and "50.4" in published["summary"]
+    assert live(api)[1] == 4 and live(api)[0] != worse
+    first = api.push("first", "billing")
+    api.post("/v1/workflows/billing/smokes", {"expect": ["outputs.total == `42`"]}, status=201)
+    published = api.move("publish", 0, "billing", version=first, on_verification_failure="undo")
+    assert published["state"] == "kept" and "pointed to nothing before" in published["summary"]
+    assert live(api, "billing") == (first, 1)

@@ -12,6 +12,7 @@ from lastgood.cli.parameters import (
     Json,
     Limit,
     NoVerify,
+    OnFailure,
     Reason,
     Version,
     Wide,
@@ -32,23 +33,26 @@ def publish(
     reason: Reason = "",
     semver: Annotated[str | None, typer.Option("--semver", help="The SemVer of the version, such as 1.4.0.")] = None,
     force: Force = False,
+    on_failure: OnFailure = "keep",
     no_verify: NoVerify = False,
     as_json: Json = False,
 ) -> None:
-    """Point a channel to a version, then run the smoke requests on it.
+    """Point a channel to a version, then verify it: smoke requests, health and what else is declared.
 
     Somebody else's move in between is not overwritten: the command says who moved it, and changes nothing.
-    Exit code 3: the channel moved, but the version failed verification.
+    Exit code 3: the channel moved, but the version failed verification; it stays live unless --on-failure undo.
 
     \b
     Examples:
       lastgood publish prod-invoice v-20261123-01
+      lastgood publish prod-invoice v-20261123-02 --on-failure undo
       lastgood publish prod-invoice v-20261123-02 --semver 1.1.0 -m "two decimals"
       lastgood publish prod-invoice v-20261123-02 --channel staging
     """
     with connect(given(ctx)) as api:
         before = find_channel(api, workflow, channel)
         body = {"version": version, "reason": reason, "semver": semver, "force": force, "verify": not no_verify}
+        body["on_verification_failure"] = on_failure
         with output.progress("publishing and verifying"):
             moved = api.post(
                 "workflows", workflow, "channels", channel, "publish", body=body, expected=before["generation"]
@@ -116,13 +120,15 @@ def warn_of(moved: dict[str, Any]) -> int:
         return 0
     said = _item(found["fail"]) if "fail" in found else output.flat(moved["summary"])
     channel = "" if move["channel"] == LIVE else f" --channel {move['channel']}"
+    if moved["state"] == "undone":
+        output.warn(f"lastgood: VERIFICATION FAILED, so it was UNDONE. {output.flat(moved['summary'])}")
+        return UNVERIFIED
     back = f"lastgood rollback {move['workflow']}{channel}"
     if move["kind"] == "rollback":
         back = f"lastgood operation {moved['operation']} --undo"
     where = f"{move['channel']} of {move['workflow']}"
     output.warn(
-        f"lastgood: VERIFICATION FAILED. {where} now serves {move['to']}, and {said}\n"
-        f"lastgood: go back with: {back}"
+        f"lastgood: VERIFICATION FAILED. {where} now serves {move['to']}, and {said}\nlastgood: go back with: {back}"
     )
     return UNVERIFIED
 

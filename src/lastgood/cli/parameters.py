@@ -106,3 +106,7 @@ Note = Annotated[str, typer.Option("--note", "-m", help="What it is, for people.
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why, for the log.")]
 Force = Annotated[bool, typer.Option("--force", help="Also to a version marked failed; needs a --reason.")]
 NoVerify = Annotated[bool, typer.Option("--no-verify", help="Do not run the smoke requests afterwards.")]
+OnFailure = Annotated[
+    str,
+    typer.Option("--on-failure", metavar="undo|keep|ask", help="What to do when verification fails afterwards."),
+]

@@ -31,7 +31,8 @@ class Publish(BaseModel):
     reason: str = Field("", max_length=2000)
     semver: str | None = Field(None, pattern=SEMVER, max_length=64)
     force: bool = Field(False, description="also to a failed version; needs a reason")
-    verify: bool = Field(True, description="run the smoke requests afterwards")
+    verify: bool = Field(True, description="run the verification checklist afterwards")
+    on_verification_failure: Literal["undo", "keep", "ask"] = "keep"
 
 
 class Rollback(BaseModel):
@@ -85,7 +86,15 @@ def publish(
 ) -> dict[str, Any]:
     _may_force(served, who, workflow, body.force)
     engine.warm()  # the check of the target must not import for a second while it holds the store
-    draft = Plan("publish", (), reason=body.reason, force=body.force, semver=body.semver, verify=body.verify)
+    draft = Plan(
+        "publish",
+        (),
+        reason=body.reason,
+        force=body.force,
+        semver=body.semver,
+        verify=body.verify,
+        on_verification_failure=body.on_verification_failure,
+    )
     return _do(served, who, Wanted(workflow, channel, body.version, expected), draft, key)
 
 
