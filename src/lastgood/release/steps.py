@@ -229,6 +229,8 @@ def _verified(doing: Doing, look: Callable[[Case], Iterable[Checked]]) -> Result
         found = list(look(case))
         checked += found
         items += [{"workflow": planned.workflow, "channel": planned.channel, **one.as_data()} for one in found]
+    if not checked:
+        return Result("skipped", {"reason": "nothing of the kind is declared"})
     verdict = checklist.verdict(checked)
     return Result("failed" if verdict == "failed" else "done", {"verdict": verdict, "items": items})
 
