@@ -1,4 +1,4 @@
-"""When schedules fire: Dify's two ways to say it, time zones, the days that clocks are changed, and what is unclear."""
+"""When schedules fire: Dify's two ways to say it, time zones, days when clocks are changed, and what is unclear."""
 
 from datetime import datetime, timedelta
 from itertools import islice, pairwise
