@@ -3,12 +3,16 @@
 The record of a step commits together with its effect on the store. Who works on an operation holds a lease on the
 store's clock and the fence number of its claim: whoever claims it later makes every write of the former fail."""
 
+import hashlib
 import json
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import bindparam, insert, or_, select, update
@@ -29,6 +33,7 @@ Wish = Literal["", "undo", "keep"]
 OVER: frozenset[State] = frozenset({"succeeded", "kept", "undone", "failed"})
 LEASE_MS = 30_000
 _GRACE = timedelta(seconds=10)
+_BOOT, _PROCESSES = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
 
 _O, _S, _W = t.operation, t.operation_step, t.operation_workflow
 _STEPS = select(_S).where(_S.c.operation_pk == bindparam("operation")).order_by(_S.c.pk)
@@ -226,6 +231,15 @@ def claim(tx: Tx, operation: str, owner: str) -> Operation:
     return find(tx, operation)
 
 
+def again(tx: Tx, operation: Operation) -> Operation:
+    """A claimed operation as it stands now. Raises `OperationTaken` when another has claimed it since: going on from
+    what is read then would be going on under the other's claim."""
+    now = find(tx, operation.id)
+    if now.fence != operation.fence:
+        raise OperationTaken(operation=operation.id, owner=now.owner or "another process", seconds=LEASE_MS // 1000)
+    return now
+
+
 def hold(tx: Tx, operation: Operation) -> None:
     """Renew the lease of a claimed operation. Raises `OperationTaken` when another has claimed it since."""
     held = tx.connection.execute(
@@ -265,9 +279,11 @@ def finish(
 
 
 def settle(tx: Tx, operation: Operation, state: State, *, summary: str = "", report: str = "") -> None:
-    """Set what the operation is now, and let go of it. Raises `OperationTaken`."""
+    """Set what the operation is now, and let go of it unless it goes on. Raises `OperationTaken`."""
     hold(tx, operation)
-    values: dict[str, Any] = {"state": state, "owner": None, "lease_until_ms": 0}
+    values: dict[str, Any] = {"state": state}
+    if state != "running":
+        values |= {"owner": None, "lease_until_ms": 0}
     if summary:
         values |= {"summary": summary, "report": report}
     if state in OVER:
@@ -278,6 +294,7 @@ def settle(tx: Tx, operation: Operation, state: State, *, summary: str = "", rep
 def ask(tx: Tx, who: Principal, operation: str, wish: Wish) -> Operation:
     """Record what a person wants of an operation: ``undo`` (also of one that is over) or ``keep``, and make it ready
     to be claimed. Raises `OperationOver` where nothing is left to be done so."""
+    tx.connection.execute(select(_O.c.pk).where(_O.c.id == operation).with_for_update())  # its end waits, or is read
     found = find(tx, operation)
     undone = "undo" in found.steps
     if (found.over and (wish != "undo" or undone or not _moved(found))) or (wish == "keep" and undone):
@@ -296,15 +313,25 @@ def _moved(operation: Operation) -> bool:
 
 
 def owner_name() -> str:
-    """A name for this process in leases: machine, process id, and something no other start has."""
-    return f"{socket.gethostname()[:40]}:{os.getpid()}:{random_id('', 4)}"
+    """A name for a run of this process in leases: machine, process id, and something that no other run has."""
+    return f"{_machine()}:{os.getpid()}:{random_id('', 4)}"
+
+
+@cache
+def _machine() -> str:
+    """A name for the place in which process ids mean something: this start of this machine, and in it this container
+    (hosts are often called the same)."""
+    place = ""
+    with suppress(OSError):  # Linux only
+        place = _BOOT.read_text() + str(_PROCESSES.readlink())
+    return f"{socket.gethostname()[:30]}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
 
 
 def _has_died(owner: str | None) -> bool:
     """Whether `owner` was a process of this machine that is gone: then its lease need not be waited for."""
     machine, _, rest = (owner or "").partition(":")
     number = rest.partition(":")[0]
-    if machine != socket.gethostname()[:40] or not number.isdigit():
+    if machine != _machine() or not number.isdigit():
         return False
     try:
         os.kill(int(number), 0)
