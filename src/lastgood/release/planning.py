@@ -140,6 +140,7 @@ def accept(
             _check_publish(tx, who, plan, RuleSettings(means.settings.rules))
     refused = plan.refusals()
     if refused and not plan.force:
+        _expect(means, plan)  # whoever moved the channel in between is the better reason
         raise PlanRefused(kind=plan.kind, reasons="; ".join(one.sentence for one in refused))
     if plan.force and plan.kind != "publish":
         if not plan.reason.strip():
@@ -152,6 +153,15 @@ def accept(
         return journal.create(tx, who, plan, owners, key=key)
 
     return means.store.write(work, emergency=plan.kind == "rollback")
+
+
+def _expect(means: Means, plan: Plan) -> None:
+    """Raise `ChannelMoved` where a channel is not at the generation that the plan expects."""
+    with means.store.read() as tx:
+        for one in plan.moves:
+            workflow = workflows.find(tx, one.workflow_id)
+            pointer = channels.present(tx, workflow, one.channel)
+            channels.expect(tx, workflow, pointer, one.expected_generation)
 
 
 def _check_publish(tx: Tx, who: Principal, plan: Plan, rules: RuleSettings) -> None:
