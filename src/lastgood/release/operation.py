@@ -1,7 +1,7 @@
 """Running an operation: step after step, each journalled, until it is over, parked, or waits for a person."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
@@ -43,7 +43,7 @@ def run(means: Means, operation: str) -> Outcome:
                 return Outcome(_rest(means, claimed, name), error)
             error = _step(means, claimed, name) or error
             with means.store.read() as tx:
-                claimed = journal.find(tx, operation)
+                claimed = journal.again(tx, claimed)
 
 
 def _rest(means: Means, operation: Operation, name: str | None) -> Operation:
@@ -55,7 +55,8 @@ def _rest(means: Means, operation: Operation, name: str | None) -> Operation:
         if name is None:  # its last step is over, and a crash came before its end was written
             journal.settle(tx, operation, flow.ended(operation.steps))
         else:
-            journal.settle(tx, operation, "asking" if name == "ask" else "parked")
+            left = _left(tx, operation, operation.steps)
+            journal.settle(tx, operation, "asking" if left == "ask" else "parked")
         return journal.find(tx, operation.id)
 
     return _write(means, operation, work)
@@ -103,7 +104,17 @@ def _record(tx: Tx, doing: Doing, result: Result, began: float) -> None:
     journal.finish(tx, doing.operation, doing.name, result.state, result.detail, elapsed)
     if doing.name in flow.LAST:
         steps = {**doing.operation.steps, doing.name: result}
-        journal.settle(tx, doing.operation, flow.ended(steps), summary=result.summary, report=result.report)
+        left = _left(tx, doing.operation, steps)
+        state = flow.ended(steps) if left is None else "running"
+        journal.settle(tx, doing.operation, state, summary=result.summary, report=result.report)
+
+
+def _left(tx: Tx, operation: Operation, steps: Mapping[str, flow.Standing]) -> str | None:
+    """What is left to do after `steps`, a word included that a person said while the last of them ran: an end that
+    is written over it would leave the operation to nobody."""
+    journal.hold(tx, operation)  # a word comes wholly before this, or after the end
+    wish = journal.again(tx, operation).wish
+    return flow.next_step(steps, operation.plan.on_verification_failure, wish)
 
 
 @contextmanager
