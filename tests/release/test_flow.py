@@ -35,7 +35,7 @@ CASES: list[tuple[str, OnFailure, str, str | None]] = [
     ("plan preflight! notify report", "undo", "", None),
     ("plan preflight pre-hook!", "undo", "", "notify"),
     (READY, "keep", "", "move"),
-    (READY, "keep", "undo", "move"),
+    (READY, "keep", "undo", "notify"),
     (f"{READY} move!", "undo", "", "notify"),
     (MOVED, "keep", "", "listeners"),
     (MOVED, "keep", "undo", "undo"),

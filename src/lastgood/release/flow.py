@@ -6,7 +6,7 @@ plan → preflight → pre-hook → backup → move → listeners → data-check
             (one of these failed: nothing has moved) → notify → report                 └→ undo → undo-listeners →
                                                                   undo-verification → undo-notify → undo-report
 ```
-A person may ask for the undo at any time after the move, also when the operation is over."""
+A person may ask for the undo at any time, also when the operation is over; before the move, nothing is moved then."""
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal, Protocol
@@ -36,7 +36,7 @@ def next_step(steps: Mapping[str, Standing], on_failure: OnFailure, wish: str) -
 
     for name in BEFORE:
         if _left(steps, (name,)):
-            return name
+            return _left(steps, CLOSING) if wish == "undo" else name
         if steps[name].state == "failed":
             return _left(steps, CLOSING)
     if wish == "undo" or "undo" in steps:

@@ -55,7 +55,9 @@ def _summary(operation: Operation, outcome: str) -> str:
         f"{m['channel']} of {m['workflow']} serves {m['to']} (was {m['from'] or 'nothing'})" for m in moved
     )
     if outcome == "failed":
-        return f"Nothing was moved: {_reason(operation, flow.BEFORE)}"
+        stopped = _any_failed(operation, flow.BEFORE)
+        why = _reason(operation, flow.BEFORE) if stopped else "a person took it back before the move."
+        return f"Nothing was moved: {why}"
     if outcome == "succeeded":
         hook = operation.steps.get("post-hook")
         late = " The hook afterwards FAILED." if hook and hook.state == "failed" else ""
