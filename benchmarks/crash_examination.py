@@ -47,6 +47,10 @@ class Ground:
         """What the file listener keeps."""
         return self.folder / "files"
 
+    def kept(self) -> dict[str, str]:
+        """The texts of the file listener's files by name."""
+        return {one.name: one.read_text() for one in self.files.iterdir()}
+
 
 def steps_of(operation: Operation) -> list[tuple[str, str]]:
     """The journal in short."""
@@ -92,7 +96,9 @@ def _journal(operation: Operation, wanted: Journal) -> dict[str, bool]:
     return {
         f"the journal says {steps_of(operation)}": steps_of(operation) == list(wanted),
         "a step ended before it began": all(one.ended_at and one.began_at <= one.ended_at for one in steps),
-        "a step began before the one before it ended": all((a.ended_at or "") <= b.began_at for a, b in pairwise(steps)),
+        "a step began before the one before it ended": all(
+            (a.ended_at or "") <= b.began_at for a, b in pairwise(steps)
+        ),
         "a step has no duration": all(one.elapsed_ms is not None and one.elapsed_ms >= 0 for one in steps),
         "an effect in the store was tried twice": all(
             one.attempts == 1 if one.name in _ONCE else one.attempts >= 1 for one in steps
@@ -113,7 +119,10 @@ def _moves(operation: Operation, way: Way, made: list[channels.Move]) -> dict[st
         if name in operation.steps
         for one in operation.steps[name].detail.get("moves", [])
     ]
-    return {f"the operation moved {found}": found == wanted, f"the journal speaks of the moves {said}": said == wanted}
+    return {
+        f"the operation moved {found}": found == wanted,
+        f"the journal speaks of the moves {said}": said == wanted,
+    }
 
 
 def _records(tx: Tx, operation: Operation, way: Way) -> dict[str, bool]:

@@ -30,12 +30,14 @@ from typing import Any
 from benchmarks import crash
 from benchmarks.crash_examination import Ground, Journal, Way, examine, steps_of
 from benchmarks.rule3 import ground_of, postgres
+from lastgood.db import tables as t
 from lastgood.db.audit import Principal
 from lastgood.db.store import Store, open_store
 from lastgood.db.tx import Tx
 from lastgood.errors import EngineMissing, LastgoodError
 from lastgood.history import channels, versions, workflows
 from lastgood.release import journal, operation, planning
+from lastgood.release.flow import LAST
 from lastgood.release.listeners import files
 from lastgood.release.means import Means
 from lastgood.release.plan import Plan
@@ -48,8 +50,24 @@ WAYS: tuple[Way, ...] = ("forward", "undone", "taken back")
 UNCOMMITTED = "written, not committed"
 _WHO = Principal("operator", "local")
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["benchmarks.crash_operations", "sqlalchemy.dialects.postgresql.psycopg", "psycopg"])
+_CONTEXT.set_forkserver_preload(  # once for all processes: what each would import when it comes to it
+    [
+        "benchmarks.crash_examination",
+        "lastgood.db.migrations",
+        "lastgood.release.operation",
+        "lastgood.targets.engine.plan",
+        "lastgood.targets.engine.web",
+        "httpcore",
+        "anyio",
+        "pprint",
+        "stringprep",
+        "json_repair",
+        "psycopg",
+        "sqlalchemy.dialects.postgresql.psycopg",
+    ]
+)
 _SECONDS = 60.0
+_SHORT_LEASE_MS = 300
 _LATE = "2999-01-01T00:00:00.000000Z"  # when who entered an operation has had its time to claim it
 # The directory is made once, however often the hook runs with its key.
 _HOOK = """#!/bin/sh
@@ -76,6 +94,7 @@ class Instants:
         self.seen.append(f"{self.step}: {what}")
         if len(self.seen) - 1 == self.at:
             os.kill(os.getpid(), self.number)
+            sleep(0.1)  # a stop comes to the other threads first
 
     def watch(self) -> None:
         """Come by at every instant of this process from here on. It is to end soon: nothing is put back."""
@@ -149,6 +168,7 @@ class Field:
     store: Store
     ground: Ground
     journals: dict[Way, Journal] = field(default_factory=dict)
+    pid: int = 0
 
     @property
     def means(self) -> Means:
@@ -189,7 +209,7 @@ class Field:
         )
         process.start()
         sending.close()
-        self.pid = process.pid
+        self.pid = process.pid or 0
 
         def ended() -> Run:
             seen, error = (), ""
@@ -219,11 +239,54 @@ class Field:
                 break  # it was not even entered
         return faults + self.end(way, id, before_id)
 
-    def end(self, way: Way, id: str | None, before: str | None) -> list[str]:
-        """Take over what waits, as a server does, and examine what is left; `before` is the operation before."""
+    def pause(self, way: Way, number: int) -> list[str]:
+        """Stop a process at an instant (not inside a transaction, whose locks would stop everybody), take its
+        operation over when its lease has ended, and wake it: it must have nothing more to say."""
+        id = self.prepare(way)
+        ended = self.start(way, id, Instants(number, signal.SIGSTOP), _SHORT_LEASE_MS)
+        self.wait(lambda: _stopped(self.pid))
+        self.wait(lambda: self.waiting() != [])
+        found = self.newest()
+        assert found is not None
+        operation.run(self.means, found.id)
+        faults = examine(self.store, self.ground, found.id, way, self.journals[way], last=False)
+        before = self.all_rows(), self.ground.kept()
+        os.kill(self.pid, signal.SIGCONT)
+        run = ended()
+        if run.error != "OperationTaken":
+            faults.append(f"the process ended with {run.code} {run.error or 'as if nothing had happened'}")
+        rows = self.all_rows()
+        faults += [f"once awake it wrote {new} to {name}" for name, new in _new(before[0], rows)]
+        if self.ground.kept() != before[1]:
+            faults.append("once awake it changed the file listener's files")
+        return faults
+
+    def waiting(self) -> list[str]:
+        """What may be taken over, as it is when who entered it has had the time to begin."""
         with self.store.read() as tx:
             tx.now = _LATE
-            waiting = journal.waiting(tx)
+            return journal.waiting(tx)
+
+    def all_rows(self) -> dict[str, list[Any]]:
+        """Everything in the store, by table."""
+        with self.store.read() as tx:
+            return {
+                table.name: sorted(map(repr, tx.connection.execute(table.select())))
+                for table in t.metadata.sorted_tables
+            }
+
+    @staticmethod
+    def wait(until: Callable[[], bool]) -> None:
+        """Wait for another process. Raises `TimeoutError`."""
+        end = monotonic() + _SECONDS
+        while not until():
+            if monotonic() > end:
+                raise TimeoutError("another process does not come to where it should be")
+            sleep(0.005)
+
+    def end(self, way: Way, id: str | None, before: str | None) -> list[str]:
+        """Take over what waits, as a server does, and examine what is left; `before` is the operation before."""
+        waiting = self.waiting()
         entered = id is not None and (way == "taken back" or id != before)
         if not entered:
             return ["something waits that was never entered"] if waiting else []
@@ -263,12 +326,36 @@ def settings_for(settings: Settings, folder: Path, url: str) -> Settings:
         "hooks": {"count": {"command": [str(hook)]}},
         "listeners": {
             "files": {"kind": "file", "directory": str(ground.files)},
-            "deaf to what is new": {"kind": "command", "command": ["/bin/sh", "-c", '[ "$LASTGOOD_DIRECTION" = undo ]']},
+            "deaf to what is new": {
+                "kind": "command",
+                "command": ["/bin/sh", "-c", '[ "$LASTGOOD_DIRECTION" = undo ]'],
+            },
         },
         "data_checks": {"operations": {"url": f"sqlite:///{data}", "query": "select 42"}},
         "alert_webhook": url,
     }
     return Settings.model_validate({**settings.model_dump(), **declared})
+
+
+def pausable(at: str) -> bool:
+    """Whether a process that stops at an instant holds the operation and nothing else: no lock of the store or of
+    the file listener, for which its successor would have to wait."""
+    step, _, what = at.partition(": ")
+    over = what in ("committed", "after")
+    locked = (
+        what == UNCOMMITTED or "replaced" in what or (step in EFFECTS and what in ("begun", "done, not recorded"))
+    )
+    return not locked and step not in ("plan", "the word") and not (step in LAST and over)
+
+
+def _stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+def _new(before: dict[str, list[Any]], after: dict[str, list[Any]]) -> Iterator[tuple[str, list[Any]]]:
+    for name, rows in after.items():
+        if rows != before[name]:
+            yield name, [row for row in rows if row not in before[name]]
 
 
 @contextlib.contextmanager
@@ -294,7 +381,7 @@ def _world() -> Iterator[str]:
             self.send_header("content-length", "0")
             self.end_headers()
 
-        do_POST = do_GET
+        do_POST = do_GET  # noqa: N815 - the name that http.server looks for
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -372,8 +459,10 @@ def main() -> int:
         here = stack.enter_context(field_of(load(home=home / "home", database=database), home / "ground"))
         instants = {way: here.undisturbed(way) for way in WAYS}
         for way, seen in instants.items():
-            wrong += _tell(way, ((at, here.kill(way, number)) for number, at in enumerate(seen)))
-        wrong += _tell("up to three kills of one operation", _at_random(here, instants, flags.random))
+            wrong += _tell(f"killed, {way}", ((at, here.kill(way, number)) for number, at in enumerate(seen)))
+            paused = [(number, at) for number, at in enumerate(seen) if pausable(at)]
+            wrong += _tell(f"paused, {way}", ((at, here.pause(way, number)) for number, at in paused))
+        wrong += _tell("killed up to three times", _at_random(here, instants, flags.random))
     return 1 if wrong else 0
 
 
@@ -391,7 +480,7 @@ def _tell(name: str, killed: Iterator[tuple[str, list[str]]]) -> int:
     """Print how many kills there were and what they left wrong; gives how many left anything."""
     found = list(killed)
     bad = [(at, faults) for at, faults in found if faults]
-    print(f"{name:40}{len(found):>6,} kills{len(bad):>6,} wrong")
+    print(f"{name:40}{len(found):>6,} times{len(bad):>6,} wrong")
     for at, faults in bad:
         print(f"  {at}")
         for fault in faults:
