@@ -34,10 +34,12 @@ class Asker:
             raise self.caller.misshapen(call, error) from None
 
     def maybe[T](self, call: Call, read: Callable[[Any], T]) -> T | None:
-        """As `read`; None where there is no such thing."""
+        """As `read`; None where there is no such thing, though there is the app."""
         try:
             return self.read(call, read)
-        except DifyMissing:
+        except DifyMissing as error:
+            if error.data.get("code") == "app_not_found":
+                raise
             return None
 
     def page[T](self, path: str, what: str, name: str, read: Callable[[Any], T], **params: str | int) -> Page[T]:
@@ -54,12 +56,15 @@ def uuid(value: str) -> str:
 
 
 def list_of[T](name: str, read: Callable[[Any], T]) -> Callable[[Any], tuple[T, ...]]:
+    """A reader of the list that stands under `name`."""
     return lambda data: Fields(data, "the list").each(name, read)
 
 
 def mappings_of(name: str) -> Callable[[Any], tuple[Mapping[str, Any], ...]]:
+    """A reader of the list of objects that stands under `name`."""
     return lambda data: Fields(data, "the list").mappings(name)
 
 
 def words(error: ValueError) -> str:
+    """What is wrong with an answer that could not be read."""
     return str(error) if isinstance(error, Misshapen) else "it is not JSON"

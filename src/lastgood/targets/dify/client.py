@@ -15,7 +15,7 @@ from lastgood.targets.dify.wire import Clock, Limits, Wire
 
 class Client:
     """A Dify server. `console` (accounts, apps, drafts, versions), `integration` (keys, triggers, tools) and `runs`
-    are what its own web pages use, `service` is the API of one app, `openapi` the routes for tools of newer servers."""
+    are what its own web pages use; `service` is the API of one app, `openapi` has the routes for tools."""
 
     def __init__(self, wire: Wire, session: Session) -> None:
         self.wire = wire

@@ -28,6 +28,7 @@ _LAST_PLAIN = (1, 11, 1)
 _FIRST_BASE64 = (1, 11, 4)
 _NAMES = ("access_token", "refresh_token", "csrf_token")
 _WRONG_FORM = "invalid encrypted data"
+_LOCKED = "email_code_login_limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,9 +221,10 @@ class PasswordSession:
             call, reply = self._try(other)
         if reply.status == 200:
             return self._taken(call, reply)
-        if reply.status >= 500 or saying(reply)[0] in ("not_setup", "not_init_validated"):
+        code, said = saying(reply, self._known)
+        refused = reply.status in (400, 401, 403) and code not in ("not_setup", "not_init_validated")
+        if not refused and code != _LOCKED:
             raise refusal(call, reply, self._server, self._known)
-        said = saying(reply, self._known)[1]
         self._lost = DifySignInRefused(server=self._server, way="email and password", said=said)
         raise self._lost
 
