@@ -9,6 +9,7 @@ from typing import Any, Literal
 from sqlalchemy import Engine
 
 from lastgood.db.store import Store
+from lastgood.db.tx import Tx
 from lastgood.release.verification import Upstream
 from lastgood.settings import Settings
 
@@ -19,13 +20,15 @@ Direction = Literal["forward", "undo"]
 class Means:
     """The surroundings of an operation. `engine` gives the embedded engine's address and token (or raises why not);
     `runs` opens the store of runs and calls, None where there is none; `facts` are the server's own addresses;
-    `stopping` is set when this process must end."""
+    `stopping` is set when this process must end. `fence`, called in a transaction, raises when another process has
+    taken the operation over, and this one may write nothing more."""
 
     store: Store
     engine: Callable[[], Upstream]
     runs: Callable[[], Engine | None] = lambda: None
     facts: Mapping[str, Any] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
+    fence: Callable[[Tx], None] = lambda _: None
 
     @property
     def settings(self) -> Settings:

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 from lastgood.db.tx import Tx
@@ -64,7 +64,7 @@ def _rest(means: Means, operation: Operation, name: str | None) -> Operation:
 
 def _step(means: Means, operation: Operation, name: str) -> LastgoodError | None:
     """Run one step and journal how it ended; the error is given that made it fail."""
-    doing = Doing(means, operation, name)
+    doing = Doing(replace(means, fence=lambda tx: journal.hold(tx, operation)), operation, name)
     began = perf_counter()
     if name in flow.OUTSIDE:
         _write(means, operation, lambda tx: journal.begin(tx, operation, name))

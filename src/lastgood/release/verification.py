@@ -1,7 +1,7 @@
 """Verification of a version by its workflow's smoke requests, on the target itself (not through the gateway)."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Literal
@@ -11,6 +11,7 @@ import jmespath
 
 from lastgood.db.audit import Principal
 from lastgood.db.store import Store
+from lastgood.db.tx import Tx
 from lastgood.dsl.schema import output_schema
 from lastgood.history import smokes, versions, workflows
 from lastgood.history.smokes import Smoke
@@ -69,9 +70,10 @@ def verify(
     *,
     condemn: bool = True,
     interface: bool = False,
+    fence: Callable[[Tx], None] = lambda _: None,
 ) -> Report:
     """Run the smoke requests of the version's workflow on it and keep the outcome as evidence. With `interface`, what
-    they answer must fit the version's output schema too.
+    they answer must fit the version's output schema too. `fence` may forbid to keep anything, by raising.
 
     All passed: the version becomes stable. One failed: it becomes failed, unless `condemn` is off (after a rollback
     to a proven version the cause may lie elsewhere). Not reached: inconclusive, nothing changes. No smoke requests:
@@ -86,12 +88,19 @@ def verify(
     if verdict == "passed" or (verdict == "failed" and condemn):
         state: Literal["stable", "failed"] = "stable" if verdict == "passed" else "failed"
         reason = next((c.detail for c in checks if not c.passed), "every smoke request passed")
-        after = store.write(
-            lambda tx: versions.set_state(tx, who, version, state, kind="smoke", reason=reason, detail=detail)
-        )
-        return Report(verdict, checks, after.state)
+
+        def judged(tx: Tx) -> Version:
+            fence(tx)
+            return versions.set_state(tx, who, version, state, kind="smoke", reason=reason, detail=detail)
+
+        return Report(verdict, checks, store.write(judged).state)
     if verdict != "none":
-        store.write(lambda tx: versions.add_evidence(tx, who, version, kind="smoke", verdict=verdict, detail=detail))
+
+        def kept(tx: Tx) -> None:
+            fence(tx)
+            versions.add_evidence(tx, who, version, kind="smoke", verdict=verdict, detail=detail)
+
+        store.write(kept)
     return Report(verdict, checks, version.state)
 
 

@@ -6,6 +6,7 @@ from functools import partial
 from time import perf_counter
 from typing import Any, Literal
 
+from lastgood.db.tx import Tx
 from lastgood.dsl.mask import Mask
 from lastgood.errors import LastgoodError
 from lastgood.history import versions
@@ -166,11 +167,12 @@ def _keep(case: Case, found: Sequence[Checked]) -> Iterator[Checked]:
         "generation": case.generation,
         "checks": [one.as_data() for one in found],
     }
+
+    def keep(tx: Tx) -> None:
+        case.means.fence(tx)
+        versions.add_evidence(tx, case.who, case.version, kind="verification", verdict=outcome, detail=detail)
+
     try:
-        case.means.store.write(
-            lambda tx: versions.add_evidence(
-                tx, case.who, case.version, kind="verification", verdict=outcome, detail=detail
-            )
-        )
+        case.means.store.write(keep)
     except LastgoodError as error:
         yield Checked("evidence", "unknown", "the outcome is kept with the version", str(error))

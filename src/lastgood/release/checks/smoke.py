@@ -35,7 +35,15 @@ def check(case: Case) -> Iterator[Checked]:
     except LastgoodError as error:
         yield Checked("smoke", "unknown", expected, str(error))
         return
-    report = verify(case.means.store, case.who, case.version, upstream, condemn=case.condemn, interface=True)
+    report = verify(
+        case.means.store,
+        case.who,
+        case.version,
+        upstream,
+        condemn=case.condemn,
+        interface=True,
+        fence=case.means.fence,
+    )
     wanted = {one.id: _wanted(one.expect, one.max_ms) for one in requests}
     for one in report.checks:
         yield Checked(
