@@ -23,6 +23,7 @@ from lastgood.gateway.server import address_of, listen, serve
 from lastgood.gateway.webhook import Webhooks
 from lastgood.history import versions
 from lastgood.settings import Settings, load
+from lastgood.targets.engine.confine import hide
 
 _TURN_SECONDS = 0.0002
 
@@ -52,8 +53,9 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     arguments = _arguments()
-    # Taken out of the environment, so that nothing this process starts can read it.
+    # It opens every version: code nodes run as the same user.
     token = os.environ.pop("LASTGOOD_ENGINE_TOKEN", "")
+    hide()
     try:
         settings = load(gateway_host=arguments.host, gateway_port=arguments.port)
         sock = (

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from lastgood.dsl.triggers import Trigger, triggers
-from lastgood.history import triggers as bindings
 from lastgood.history import channels, versions
+from lastgood.history import triggers as bindings
 from lastgood.history.triggers import Bound
 from lastgood.release.checks.case import Case, Checked
 from lastgood.targets import engine
