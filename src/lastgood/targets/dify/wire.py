@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import PackageNotFoundError, version
 from time import monotonic, sleep
@@ -253,7 +254,9 @@ def _reason(error: BaseException) -> str:
     return next((words for kind, words in names.items() if isinstance(error, kind)), type(error).__name__)
 
 
+@cache
 def _trust(ca_file: str | None) -> ssl.SSLContext:
+    # Made once: reading the certificates takes longer than most calls.
     if ca_file is None:
         return httpx.create_ssl_context(trust_env=False)
     try:

@@ -1,0 +1,55 @@
+"""What a server can do is learnt by asking it, whatever version it says it is."""
+
+import pytest
+
+from lastgood.errors import DifySignInRefused
+from lastgood.targets.dify import Bearer, learn
+from support.dify import Answer, FakeDify
+from support.dify.world import TOKEN
+
+from .conftest import Connect
+
+WRITES = ("POST", "PATCH", "DELETE", "PUT")
+HARMLESS = {"/console/api/login", "/console/api/workspaces/current"}
+
+
+def test_each_version_can_what_was_recorded(dify: FakeDify, client_of: Connect) -> None:
+    dify.world.add_app("a")
+    dify.world.add_app("chat", mode="chat")
+    found = learn(client_of(dify))
+    newer = dify.world.newer
+    assert found.version.value == dify.world.version
+    told = {name: one.value for name, one in found}
+    assert [told[name] for name in ("restore", "draft_parts", "editors", "openapi")] == [newer] * 4
+    assert told["hash_covers"] == ("graph" if newer else "graph and features")
+    assert told["export_secrets"] is True
+    assert (told["masks_kept"], found.masks_kept.how) == (False, "assumed")
+    assert set(found.as_data()["restore"]) == {"value", "how", "because"}
+
+
+def test_nothing_is_written_to_learn_it(dify: FakeDify, client_of: Connect) -> None:
+    dify.world.add_app("a")
+    learn(client_of(dify))
+    assert {one.path for one in dify.requests if one.method in WRITES} <= HARMLESS
+
+
+def test_the_version_decides_nothing(client_of: Connect) -> None:
+    with FakeDify("1.14.2") as backport:
+        backport.world.add_app("a")
+        backport.world.version = "1.9.0"
+        backport.world.plain_passwords = True
+        found = learn(client_of(backport))
+    assert found.restore.value is True
+    assert found.hash_covers.value == "graph"
+
+
+def test_what_cannot_be_told_is_assumed_the_safe_way(newer: FakeDify, client_of: Connect) -> None:
+    newer.hook = lambda request: Answer(403, {"message": "no"}) if request.path.endswith("/restore") else None
+    found = learn(client_of(newer))
+    assert (found.restore.value, found.restore.how) == (False, "assumed")
+    assert (found.hash_covers.value, found.hash_covers.how) == ("unknown", "assumed")
+
+
+def test_a_token_for_tools_does_not_open_the_console(newer: FakeDify, client_of: Connect) -> None:
+    with pytest.raises(DifySignInRefused, match="Invalid token"):
+        learn(client_of(newer, Bearer(TOKEN)))
