@@ -28,7 +28,7 @@ _DUE = (
     select(_T.c.pk)
     .join_from(_T, t.channel, _T.c.channel_pk == t.channel.c.pk)
     .where(
-        _T.c.version_pk.is_not(None),
+        _T.c.version_pk == t.channel.c.version_pk,
         _T.c.next_slot <= bindparam("now"),
         t.channel.c.name.in_(bindparam("channels", expanding=True)),
     )
