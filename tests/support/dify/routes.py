@@ -50,7 +50,9 @@ def route(method: str, path: str, door: str = "console") -> Callable[[Act], Act]
 
 def answer(world: World, request: "Request") -> Given:
     """Status, body and headers of the answer."""
-    found = [(method, act, door, match) for method, pattern, act, door in _ROUTES if (match := pattern.match(request.path))]
+    found = [
+        (method, act, door, match) for method, pattern, act, door in _ROUTES if (match := pattern.match(request.path))
+    ]
     if not world.newer:
         found = [one for one in found if one[1] not in _NEWER]
     if request.path.startswith("/openapi/v1") and not world.openapi:
@@ -200,13 +202,14 @@ def app_detail(call: Call) -> Any:
     who = call.world.account["id"]
     site = {
         "access_token": "site-code", "code": "site-code", "title": call.app.name, "app_base_url": "http://dify.test",
-        "icon_type": "emoji", "icon": "x", "icon_background": "#fff", "description": None, "default_language": "en-US",
-        "chat_color_theme": None, "chat_color_theme_inverted": False, "customize_domain": None, "copyright": None,
+        "icon_type": "emoji", "icon": "x", "icon_background": "#fff", "description": None,
+        "default_language": "en-US", "chat_color_theme": None, "chat_color_theme_inverted": False,
+        "customize_domain": None, "copyright": None,
         "privacy_policy": None, "custom_disclaimer": "", "customize_token_strategy": "not_allow",
         "prompt_public": False, "show_workflow_steps": True, "use_icon_as_answer_icon": False, "created_by": who,
         "created_at": 1, "updated_by": who, "updated_at": 1, "icon_url": None,
     }  # fmt: skip
-    more = {
+    more: dict[str, Any] = {
         "enable_site": True, "enable_api": True, "tracing": None, "api_base_url": "http://dify.test/v1",
         "deleted_tools": [], "site": site, "icon_url": None,
     }  # fmt: skip

@@ -1,6 +1,7 @@
 """The fake's HTTP side: requests in, answers out, and the hooks by which a test makes it misbehave."""
 
 import json
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -45,7 +46,7 @@ class FakeDify:
 
     `world` is its state, `requests` what came in. A `hook` may answer instead of it: ``None`` lets it answer."""
 
-    def __init__(self, version: str = "1.13.0") -> None:
+    def __init__(self, version: str = "1.13.0", tls: ssl.SSLContext | None = None) -> None:
         self.world = World(version)
         self.requests: list[Request] = []
         self.hook: Hook | None = None
@@ -87,11 +88,16 @@ class FakeDify:
                 self.wfile.write(body)
                 self.wfile.flush()
 
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of the base class
+            def log_message(self, format: str, *args: Any) -> None:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients that break off are meant
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     @property

@@ -14,7 +14,11 @@ ADMIN_KEY = "admin-key-of-the-fake"
 TOKEN = "dfoa_token-of-the-fake"
 MASK = "*" * 20
 HIDDEN = "[__HIDDEN__]"
-FEATURES: dict[str, Any] = {"opening_statement": "", "suggested_questions": [], "retriever_resource": {"enabled": True}}
+FEATURES: dict[str, Any] = {
+    "opening_statement": "",
+    "suggested_questions": [],
+    "retriever_resource": {"enabled": True},
+}
 
 
 class Refuse(Exception):

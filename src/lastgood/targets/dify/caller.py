@@ -6,7 +6,7 @@ from typing import Any
 
 from lastgood.errors import DifyError, DifyUnreachable, DifyUnreadable
 from lastgood.targets.dify.fields import Misshapen
-from lastgood.targets.dify.refusal import refusal, retry_after, saying
+from lastgood.targets.dify.refusal import NOT_SET_UP, refusal, retry_after, saying
 from lastgood.targets.dify.signin import Pass, Session
 from lastgood.targets.dify.wire import Call, Reply, Wire
 
@@ -78,11 +78,11 @@ class Caller:
 
     def _renew(self, shown: Pass, reply: Reply) -> bool:
         # "Not set up" is a 401 too, and no session helps there.
-        return saying(reply)[0] != "not_setup" and self._session.renew(shown)
+        return saying(reply)[0] not in NOT_SET_UP and self._session.renew(shown)
 
     def _unauthorised(self, call: Call, reply: Reply, shown: Pass) -> DifyError:
         code, said = saying(reply, self._secrets(call))
-        if code == "not_setup":
+        if code in NOT_SET_UP:
             return refusal(call, reply, self.wire.url, self._secrets(call))
         return self._session.lost(shown, said)
 

@@ -19,6 +19,7 @@ from lastgood.errors import (
 from lastgood.targets.dify.wire import Call, Reply, outcome
 
 _MOST_SAID = 300
+NOT_SET_UP = ("not_setup", "not_init_validated")
 # Its validation errors quote a part of what was sent, and name a page of the library it uses.
 _QUOTED = re.compile(r"\[type=[^\n]*|For further information visit \S*|input_value=[^\n]*")
 # Its 404s guess at other paths.
@@ -39,7 +40,7 @@ def refusal(call: Call, reply: Reply, server: str, secrets: Collection[str] = ()
     # 400 in old versions, 409 in new ones.
     if code == "draft_workflow_not_sync":
         return DifyDraftChanged(**data)
-    if reply.status in (401, 403):
+    if reply.status in (401, 403) and code not in NOT_SET_UP:
         return DifyDenied(**data)
     if reply.status == 404:
         return DifyMissing(**data)

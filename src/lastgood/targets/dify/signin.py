@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from lastgood.errors import DifySignInRefused, InvalidSetting
-from lastgood.targets.dify.refusal import refusal, saying
+from lastgood.targets.dify.refusal import NOT_SET_UP, refusal, saying
 from lastgood.targets.dify.wire import Call, Reply
 
 Form = Literal["auto", "base64", "plain"]
@@ -222,7 +222,7 @@ class PasswordSession:
         if reply.status == 200:
             return self._taken(call, reply)
         code, said = saying(reply, self._known)
-        refused = reply.status in (400, 401, 403) and code not in ("not_setup", "not_init_validated")
+        refused = reply.status in (400, 401, 403) and code not in NOT_SET_UP
         if not refused and code != _LOCKED:
             raise refusal(call, reply, self._server, self._known)
         self._lost = DifySignInRefused(server=self._server, way="email and password", said=said)
