@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from dsl.documents import SHARED, edge, graph, node
 from lastgood.dsl import Document, parse, semantic_digest
+from lastgood.dsl.canonical import canonical, folded
 from lastgood.dsl.compare import apply, compare
 from lastgood.dsl.compare.renames import renamer
+from lastgood.dsl.compare.values import same, settled
 from lastgood.errors import DoesNotFit, InvalidDocument
 
 IDS = st.sampled_from(["a", "b", "c", "d", "1", 1, "", None, 1.0, True])
@@ -214,6 +216,24 @@ def test_applied_to_the_old_document_it_gives_the_new_one(pair: tuple[Document, 
 def test_a_document_does_not_differ_from_itself(document: Document) -> None:
     assert not compare(document, document)
     assert not compare(document, Document(copy.deepcopy(document.data)))
+
+
+NUMBERS = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(NUMBERS | VALUES | st.lists(NUMBERS) | st.dictionaries(WORDS, NUMBERS | VALUES))
+@example([1e15, 1e16, -0.0, 1e-5, 0.00001234, 1e22, 123456789012345680.0, 9007199254740993.0])
+@settings(max_examples=300, deadline=None)
+def test_a_settled_value_is_what_the_digest_sees(value: Any) -> None:
+    assert canonical(settled(value)) == folded(value)
+
+
+@given(VALUES, VALUES)
+@example([[1], {"a": 1}], [[True], {"a": 1}])
+@example({"a": [0, 1]}, {"a": [False, 1]})
+@settings(max_examples=300, deadline=None)
+def test_values_are_the_same_when_the_digest_says_so(old: Any, new: Any) -> None:
+    assert same(settled(old), settled(new)) == (folded(old) == folded(new))
 
 
 @given(pairs(), st.integers(0, 2**32))

@@ -74,8 +74,10 @@ def _selectors(ids: set[str]) -> IsSelector:
     """What tells selectors from other lists of texts: they begin with one of `ids`, and stand where one may."""
 
     def is_selector(value: list[Any], path: Path) -> bool:
-        texts = len(value) >= _SHORTEST_SELECTOR and all(isinstance(item, str) for item in value)
-        return texts and value[0] in ids and next(filter(_is_key, reversed(path)), "") not in _PLAIN_LISTS
+        if len(value) < _SHORTEST_SELECTOR or not isinstance(value[0], str) or value[0] not in ids:
+            return False
+        texts = all(isinstance(item, str) for item in value)
+        return texts and next(filter(_is_key, reversed(path)), "") not in _PLAIN_LISTS
 
     return is_selector
 
@@ -110,9 +112,14 @@ def _node_changes(
             yield NodeChange("removed", settled(node), None, (), copy)
             continue
         twin = new[pairs[i]]
-        fields = _compared(renamed[i], twin, is_selector)
+        equal = written(renamed[i]) == written(twin)
+        if equal and node.get("id") == twin.get("id"):
+            continue
+        was, now = settled(node), settled(twin)
+        present = was if equal or renamed[i] is node else settled(renamed[i])
+        fields = () if equal else compare_values(present, now, is_selector)
         if fields or node.get("id") != twin.get("id"):
-            yield NodeChange("changed", settled(node), settled(twin), fields, copy)
+            yield NodeChange("changed", was, now, fields, copy)
     for j, node in enumerate(new):
         if j not in kept:
             yield NodeChange("added", None, settled(node))

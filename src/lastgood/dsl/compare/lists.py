@@ -36,13 +36,17 @@ def pair_items(old: Sequence[Any], new: Sequence[Any]) -> list[Pair]:
     items much alike. An item is in at most one pair."""
     if not old or not new:
         return []
-    old_keys, new_keys = _keys(old), _keys(new)
-    if any(key in new_keys and _same_names(names, new_keys[key]) for key, names in old_keys.items()):
-        return [(place, place) for place in range(len(old))]
+    cores, others = list(map(_core, old)), list(map(_core, new))
+    present = {"id"}.union(*(core for core in (*cores, *others) if isinstance(core, dict)))
+    named = []
+    for key in (key for key in _KEYS if key in present):
+        ours, theirs = _under(key, cores), _under(key, others)
+        if _same_names(ours, theirs):
+            return [(place, place) for place in range(len(old))]
+        named.append((ours, theirs))
     pairs: dict[int, int] = {}
-    for key in _KEYS:
-        if key in old_keys and key in new_keys:
-            _pair_unique(pairs, old_keys[key], new_keys[key])
+    for ours, theirs in named:
+        _pair_unique(pairs, ours, theirs)
     _pair_equal(pairs, old, new)
     _pair_alike(pairs, old, new)
     return sorted(pairs.items())
@@ -79,9 +83,11 @@ def items_of(old: Sequence[Any], new: Sequence[Any], pairs: Iterable[Pair]) -> l
     """A step of a path for every item of both lists: those of `new` in their order, each removed one before the items
     that came after it."""
     of_new = {j: i for i, j in pairs}
-    kept = {i for i, _ in pairs}
-    old_names, new_names = _names(old), _names(new)
-    items = [Item(new_names[j], of_new.get(j), j) for j in range(len(new))]
+    items = [Item(name, of_new.get(j), j) for j, name in enumerate(_names(new))]
+    if len(of_new) == len(old):
+        return items
+    kept = set(of_new.values())
+    old_names = _names(old)
     places = {item.old: n for n, item in enumerate(items) if item.old is not None}
     gone: dict[int, list[Item]] = {}
     at = 0
@@ -122,20 +128,15 @@ def _core(item: Any) -> Any:
     return item
 
 
-def _keys(items: Sequence[Any]) -> dict[str, list[Hashable]]:
-    """For each of the keys, what every item has under it; None where it has nothing."""
-    cores = [_core(item) for item in items]
-    keys: dict[str, list[Hashable]] = {}
-    for key in _KEYS:
-        values = [_hashable(core.get(key)) if isinstance(core, dict) else None for core in cores]
-        if any(value is not None for value in values):
-            keys[key] = values
-    if "role" in keys:  # several messages have one role: their number among those tells them apart
-        keys["role"] = _numbered(keys["role"])
-    plugins = [_plugin(core) for core in cores]
-    if any(plugins):
-        keys["id"] = list(plugins)
-    return keys
+def _under(key: str, cores: Sequence[Any]) -> list[Hashable]:
+    """What every item of a list has under `key`; None where it has nothing."""
+    if key == "id":
+        plugins = [_plugin(core) for core in cores]
+        if any(plugins):
+            return plugins
+    values = [_hashable(core.get(key)) if isinstance(core, dict) else None for core in cores]
+    # Several messages have one role: their number among those tells them apart.
+    return list(_numbered(values)) if key == "role" else values
 
 
 def _plugin(core: Any) -> Hashable:
@@ -152,13 +153,11 @@ def _hashable(value: Any) -> Hashable:
     return value if isinstance(value, str) else _bytes(value)
 
 
-def _numbered(values: list[Hashable]) -> list[Hashable]:
-    seen: Counter[Hashable] = Counter()
-    numbered: list[Hashable] = []
+def _numbered(values: Iterable[Hashable]) -> Iterator[Hashable]:
+    seen: dict[Hashable, int] = {}
     for value in values:
-        seen[value] += 1
-        numbered.append(None if value is None else (value, seen[value]))
-    return numbered
+        seen[value] = seen.get(value, 0) + 1
+        yield None if value is None else (value, seen[value])
 
 
 def _pair_unique(pairs: dict[int, int], old: Sequence[Hashable], new: Sequence[Hashable]) -> None:

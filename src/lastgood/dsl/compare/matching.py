@@ -32,10 +32,10 @@ class Side:
         self.nodes, self._edges = nodes, edges
         self.types = [node_type(node) for node in nodes]
         self.titles = [_title(node) for node in nodes]
-        often = Counter(map(_proper_id, nodes))
+        ids = list(map(_proper_id, nodes))
+        often = Counter(ids)
         self.places: dict[str | float, int] = {}
-        for place, node in enumerate(nodes):
-            node_id = _proper_id(node)
+        for place, node_id in enumerate(ids):
             if node_id is not None and often[node_id] == 1:
                 self.places[node_id] = place
         self._words: dict[int, frozenset[str]] = {}
@@ -102,6 +102,9 @@ class _Pairing:
             self._copies()
         self.kept_ids = len(self.pairs) * 2 >= min(len(old.nodes), len(new.nodes))
         if len(self.pairs) < min(len(old.nodes), len(new.nodes)):
+            # Where a title alone decides, content would say the same or nothing; so only the others are asked for it.
+            if not self.kept_ids:
+                self._by_title()
             self._by_content()
             if not self.kept_ids:
                 self._by_title()

@@ -34,17 +34,22 @@ def renamer(renames: Mapping[Id, Id]) -> Callable[[Any], Any]:
 def _rewriter(renames: Mapping[Id, Id]) -> Callable[[Any], Any]:
     by_text = {str(old): str(new) for old, new in renames.items()}
 
-    def text(found: re.Match[str]) -> str:
-        return found[1] + by_text.get(found[2], found[2])
+    def text(value: str) -> str:
+        parts = _REFERENCE.split(value)
+        parts[2::3] = [by_text.get(name, name) for name in parts[2::3]]
+        return "".join(parts)
 
     def rewritten(value: Any, key: str = "") -> Any:
         kind = type(value)
         if key in _ID_KEYS and kind in (str, int, float):
             return renames.get(value, value)
         if kind is str:
-            return _REFERENCE.sub(text, value) if "{{" in value else value
+            return text(value) if "{{" in value else value
         if kind is dict:
-            return {name: rewritten(item, name) for name, item in value.items()}
+            return {
+                k: v if type(v) is str and k not in _ID_KEYS and "{{" not in v else rewritten(v, k)
+                for k, v in value.items()
+            }
         if kind is list:
             names_node = len(value) > 1 and type(value[0]) is type(value[1]) is str and value[0] in by_text
             return [by_text[value[0]], *map(rewritten, value[1:])] if names_node else [*map(rewritten, value)]
