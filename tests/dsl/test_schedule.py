@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastgood.dsl.schedule import Schedule, read
@@ -126,6 +126,7 @@ def test_a_slot_comes_after_the_time_it_is_asked_for() -> None:
 FIELD = st.sampled_from(["*", "0", "*/7", "1,2", "0-3"])
 
 
+@settings(deadline=None)
 @given(
     st.tuples(FIELD, FIELD, st.sampled_from(["*", "1", "L", "*/5"]), st.sampled_from(["*", "2", "10-12"]), FIELD),
     st.sampled_from(["UTC", NEW_YORK, HAVANA, HOWE, "Asia/Kathmandu"]),
@@ -137,6 +138,7 @@ def test_slots_grow_and_are_whole_minutes(fields: tuple[str, ...], zone: str, af
     assert all((slot.second, slot.microsecond) == (0, 0) for slot in slots[1:])
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="0123456789*/,-LW#?@hrdaily ", max_size=14))
 def test_no_expression_breaks_the_reader(text: str) -> None:
     schedule = read(cron(text))

@@ -170,7 +170,7 @@ def test_nothing_is_begun_once_the_process_must_end(store: Store, engine: FakeEn
 def _claim(settings: Settings, told: Any) -> None:
     """Claim a slot, say so, and wait to be killed."""
     store = open_store(settings)
-    slots.LEASE_MS = 500  # type: ignore[misc]  # a lease short enough to wait for
+    slots.LEASE_MS = 500  # short enough to wait for
     with store.read() as tx:
         (trigger,) = slots.due(tx, ["live"])
     fire = store.write(lambda tx: slots.claim(tx, trigger, "dead:1:abcd", GRACE))
