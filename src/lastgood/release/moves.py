@@ -6,6 +6,7 @@ from typing import Any
 from lastgood.access import decisions
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
+from lastgood.dsl import Document
 from lastgood.dsl.rules import PLAIN, RuleSettings
 from lastgood.dsl.semver import Bump
 from lastgood.errors import (
@@ -24,6 +25,11 @@ from lastgood.history.versions import Version
 from lastgood.history.workflows import Workflow
 from lastgood.release import numbering
 from lastgood.targets import engine
+
+_MOST_KEPT = 10_000
+# What the engine cannot run of a content, by digest: a content never changes, and neither does the engine while a
+# process runs. To build the graph takes some 10 ms, which a move of many channels at once would hold the store for.
+_UNRUNNABLE: dict[str, tuple[str, ...]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +207,21 @@ def _check_runs(tx: Tx, workflow: Workflow, version: Version) -> None:
     document = versions.document_of(tx, version)
     if not document.has_graph:
         raise NoGraph(version=version.id, mode=document.mode)
-    reasons = engine.unrunnable(document.data)
+    reasons = unrunnable(version.digest, document)
     if reasons:
         raise NotRunnable(version=version.id, reasons="; ".join(reasons))
+
+
+def unrunnable(digest: str, document: Document) -> tuple[str, ...]:
+    """Why the embedded engine cannot run `document`, whose content has this `digest`; empty when it can. What was
+    asked of a content once is remembered."""
+    found = _UNRUNNABLE.get(digest)
+    if found is None:
+        found = tuple(engine.unrunnable(document.data))
+        if len(_UNRUNNABLE) >= _MOST_KEPT:
+            _UNRUNNABLE.clear()
+        _UNRUNNABLE[digest] = found
+    return found
 
 
 def public(moved: Moved) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from lastgood.dsl.rules import RuleSettings
 from lastgood.errors import AlreadyActive, ChannelMoved, InvalidRequest, NothingLive, PlanRefused, PlanVoid
 from lastgood.history import channels, workflows
 from lastgood.release import declared, evidence, impact, journal, moves, numbering, preflight
+from lastgood.release.impact import Impact
 from lastgood.release.journal import Operation
 from lastgood.release.means import Means
 from lastgood.release.plan import Kind, Plan, PlannedMove, news
@@ -49,8 +50,21 @@ def draft(settings: Settings, **choices: Any) -> Plan:
 def make(means: Means, kind: Kind, wanted: Sequence[Wanted], choices: Plan) -> Plan:
     """The plan for `wanted`, with findings, impact and evidence as things stand; all else is taken from `choices`.
 
-    Changes nothing. Raises `InvalidRequest`, `UnknownWorkflow`, `UnknownChannel`, `UnknownVersion`, `NothingGood`,
-    `NothingLive`, `AlreadyActive`, `ChannelMoved`."""
+    Changes nothing. Raises what `outline` does."""
+    plan = outline(means, kind, wanted, choices)
+    return affecting(plan, impact.assess(means, plan.moves)) if kind != "publish" else plan
+
+
+def affecting(plan: Plan, found: Impact) -> Plan:
+    """`plan` with the services that its impact names; a publish names none."""
+    return replace(plan, services=found.services) if plan.kind != "publish" else plan
+
+
+def outline(means: Means, kind: Kind, wanted: Sequence[Wanted], choices: Plan) -> Plan:
+    """What `make` gives, but for the services that are affected: to read what a move reaches takes the most time.
+
+    Raises `InvalidRequest`, `UnknownWorkflow`, `UnknownChannel`, `UnknownVersion`, `NothingGood`, `NothingLive`,
+    `AlreadyActive`, `ChannelMoved`."""
     if not 0 < len(wanted) <= MOST_MOVES:
         raise InvalidRequest(where="moves", reason=f"a plan is for 1 to {MOST_MOVES} channels")
     with means.store.read() as tx:
@@ -61,7 +75,7 @@ def make(means: Means, kind: Kind, wanted: Sequence[Wanted], choices: Plan) -> P
     if kind == "publish":
         return replace(plan, findings=(), services=())
     findings = [finding for one in planned for finding in preflight.examine(means, one, force=plan.force)]
-    return replace(plan, findings=tuple(findings), services=impact.assess(means, planned).services)
+    return replace(plan, findings=tuple(findings))
 
 
 def _planned(means: Means, tx: Tx, kind: Kind, wanted: Wanted) -> PlannedMove:
@@ -105,8 +119,8 @@ def confirmation(means: Means, plan: Plan) -> str:
 
 
 def check_again(means: Means, plan: Plan) -> tuple[Plan, list[str]]:
-    """The plan as it would be made now with the same choices, and sentences on what is not as the plan says: a
-    channel that moved, or a finding that is new. Raises what `make` raises, but for those."""
+    """The plan as it would be made now with the same choices and services, and sentences on what is not as the plan
+    says: a channel that moved, or a finding that is new. Raises what `outline` raises, but for those."""
     try:
         now = _again(means, plan)
     except (AlreadyActive, ChannelMoved, NothingLive) as error:
@@ -116,7 +130,7 @@ def check_again(means: Means, plan: Plan) -> tuple[Plan, list[str]]:
 
 def _again(means: Means, plan: Plan) -> Plan:
     wanted = [Wanted(one.workflow_id, one.channel, one.to_version, one.expected_generation) for one in plan.moves]
-    now = make(means, plan.kind, wanted, plan)
+    now = outline(means, plan.kind, wanted, plan)
     kept = (replace(new, why=old.why) for old, new in zip(plan.moves, now.moves, strict=True))
     return replace(now, moves=tuple(kept))
 

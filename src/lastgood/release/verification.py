@@ -16,6 +16,7 @@ from lastgood.dsl.schema import output_schema
 from lastgood.history import smokes, versions, workflows
 from lastgood.history.smokes import Smoke
 from lastgood.history.versions import Version
+from lastgood.release.tls import trusted
 
 Verdict = Literal["passed", "failed", "inconclusive", "none"]
 _SECONDS = 60.0
@@ -129,6 +130,7 @@ def run_smoke(
             json=body,
             headers={"Authorization": f"Bearer {upstream.token}"},
             timeout=_SECONDS,
+            verify=trusted(),
             trust_env=False,
         )
     except httpx.RequestError as error:

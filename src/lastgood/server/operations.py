@@ -69,9 +69,11 @@ def make_plan(
     if complete:
         plan, differences = planning.check_again(means, draft)
     else:
-        plan = planning.make(means, "rollback", wanted, draft)
+        plan = planning.outline(means, "rollback", wanted, draft)
+    found = impact.assess(means, plan.moves)
+    plan = planning.affecting(plan, found)
     declared.check(served.store.settings, plan, local=who.kind == "local")
-    return {**_shown(served, plan), "differences": differences}
+    return {**_shown(served, plan, found), "differences": differences}
 
 
 @router.post("/operations", status_code=202, summary="Do a plan that was seen")
@@ -200,14 +202,13 @@ def _draft(served: Context, body: NewPlan) -> tuple[Plan, list[Wanted], bool]:
     return replace(draft, **changes), named, read.complete
 
 
-def _shown(served: Context, plan: Plan) -> dict[str, Any]:
-    means = served.means()
+def _shown(served: Context, plan: Plan, found: impact.Impact) -> dict[str, Any]:
     return {
         "plan": plan.as_data(),
         "digest": plan.digest,
         "verdict": plan.verdict,
-        "confirmation": planning.confirmation(means, plan),
+        "confirmation": planning.confirmation(served.means(), plan),
         "file": planfile.write(plan),
-        "impact": impact.assess(means, plan.moves).as_data(),
+        "impact": found.as_data(),
         "findings": [asdict(one) for one in planfile.findings_of(plan)],
     }

@@ -6,6 +6,7 @@ import pytest
 
 from dsl.documents import edge, graph, node
 from lastgood.dsl import Document
+from lastgood.dsl.canonical import content_digest
 from lastgood.release.preflight.gathering import ask_engine
 from lastgood.release.preflight.standin import standin
 
@@ -39,7 +40,7 @@ def test_triggers_make_one_start() -> None:
         edge("mail", "done"),
         edge("file", "done"),
     )
-    engine = ask_engine(document)
+    engine = ask_engine(document, content_digest(document))
     assert engine.broken == ()
     assert engine.unseen == {"trigger-plugin"}
 
@@ -72,7 +73,7 @@ FAILS = tool("builtin", error_strategy="fail-branch")
     ],
 )
 def test_what_graphon_says(document: Document, foreign: bool, broken: str, unseen: set[str]) -> None:
-    engine = ask_engine(document)
+    engine = ask_engine(document, content_digest(document))
     assert bool(engine.foreign) == foreign
     assert bool(engine.broken) == bool(broken)
     assert broken in "; ".join(engine.broken)
@@ -81,4 +82,4 @@ def test_what_graphon_says(document: Document, foreign: bool, broken: str, unsee
 
 def test_an_app_without_a_graph_is_foreign_to_it() -> None:
     data: dict[str, Any] = {"app": {"mode": "chat"}, "version": "0.6.0", "model_config": {}}
-    assert ask_engine(Document(data)).foreign
+    assert ask_engine(Document(data), "").foreign

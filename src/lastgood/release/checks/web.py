@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from lastgood.release.checks.together import Job, together
+from lastgood.release.tls import trusted
 
 _MARGIN_SECONDS = 1.0
 
@@ -47,7 +48,7 @@ def get(url: str, seconds: float, headers: Mapping[str, str] | None = None) -> A
     try:
         # No proxies and no .netrc: what was declared is asked, with what was declared.
         with (
-            httpx.Client(trust_env=False, timeout=seconds) as http,
+            httpx.Client(verify=trusted(), trust_env=False, timeout=seconds) as http,
             http.stream("GET", url, headers=headers) as answer,
         ):
             status = answer.status_code

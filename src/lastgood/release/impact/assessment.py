@@ -40,6 +40,10 @@ _LIVE_VERSIONS: Final = (
 _MOST_KEPT: Final = 10_000
 # The tools of contents, by digest: a content never changes, and reading every live version takes a while.
 _TOOLS: Final[dict[str, tuple[Tool, ...]]] = {}
+type _Changed = tuple[Effect, str, str, tuple[Touched, ...]]
+# What lies between two contents that can be read, for the same reason; by their digests, the secrets that changed
+# and the rules.
+_CHANGES: Final[dict[tuple[str, str, frozenset[str], frozenset[tuple[str, str]]], _Changed]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +107,7 @@ def _assess(means: Means, tx: Tx, found: Sequence[_Move]) -> Impact:
 
 
 def _part(means: Means, tx: Tx, move: _Move, users: _Users, callers: Callers) -> tuple[Part, list[Reach], list[Edge]]:
-    old, new = (_read(tx, one) for one in (move.from_version, move.to_version))
-    secrets: frozenset[str] = frozenset()
-    if move.from_version is not None and move.to_version is not None:
-        secrets = versions.secrets_changed(tx, move.from_version, move.to_version)
-    difference = compare(old, new, secrets_changed=secrets) if old is not None and new is not None else None
-    effect, sentence, why = _effect(move, old, new, difference, RuleSettings(means.settings.rules))
-    things = touched(old, new, difference, certain=effect != "unknown") if effect != "same" else ()
+    effect, sentence, why, things = _change(tx, move, RuleSettings(means.settings.rules))
     further = dependants(move.workflow.id, users.of) if move.channel == channels.LIVE else ()
     around = {move.workflow.slug: callers.of(tx, move.workflow)}
     for one in further:
@@ -146,6 +144,30 @@ def _part(means: Means, tx: Tx, move: _Move, users: _Users, callers: Callers) ->
         notes=(*_notes(means, move, things, further), *users.notes),
     )
     return part, ways, edges
+
+
+def _change(tx: Tx, move: _Move, rules: RuleSettings) -> _Changed:
+    """What the move means to callers, a sentence on it, the weightiest change, and what the change touches."""
+    pair = (move.from_version, move.to_version)
+    old, new = (_read(tx, one) for one in pair)
+    if old is None or new is None or pair[0] is None or pair[1] is None:
+        return _changed(move, old, new, frozenset(), rules)
+    secrets = versions.secrets_changed(tx, pair[0], pair[1])
+    key = (pair[0].digest, pair[1].digest, secrets, frozenset(rules.raised.items()))
+    if key not in _CHANGES:
+        if len(_CHANGES) >= _MOST_KEPT:
+            _CHANGES.clear()
+        _CHANGES[key] = _changed(move, old, new, secrets, rules)
+    return _CHANGES[key]
+
+
+def _changed(
+    move: _Move, old: Document | None, new: Document | None, secrets: frozenset[str], rules: RuleSettings
+) -> _Changed:
+    difference = compare(old, new, secrets_changed=secrets) if old is not None and new is not None else None
+    effect, sentence, why = _effect(move, old, new, difference, rules)
+    things = touched(old, new, difference, certain=effect != "unknown") if effect != "same" else ()
+    return effect, sentence, why, things
 
 
 def _order(one: Caller) -> tuple[int, str, str, str]:

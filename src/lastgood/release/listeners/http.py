@@ -14,6 +14,7 @@ from lastgood.release.listeners import template
 from lastgood.release.listeners.answer import Answer
 from lastgood.release.means import Notice
 from lastgood.release.output import masked
+from lastgood.release.tls import trusted
 
 _ATTEMPTS: Final = 3
 _PAUSE: Final = 0.2  # seconds before the second attempt; twice as many before the third
@@ -60,7 +61,7 @@ def _attempts(
     url: str, host: str, body: Mapping[str, Any], headers: Mapping[str, str], until: float, mask: Mask
 ) -> Answer:
     answer = Answer("timed out", f"{host} gave no answer in time")
-    with httpx.Client(trust_env=False, follow_redirects=False) as client:
+    with httpx.Client(verify=trusted(), trust_env=False, follow_redirects=False) as client:
         for attempt in range(_ATTEMPTS):
             pause = _PAUSE * 2 ** (attempt - 1) if attempt else 0.0
             left = until - monotonic() - pause

@@ -100,7 +100,9 @@ class _Readings:
                     self._kept.move_to_end(key)
                     return self._kept[key]
         content = attempt(partial(content_of, document))
-        found = _Reading(content, attempt(partial(ask_engine, document)) if asked else Unknown("it was not asked"))
+        found = _Reading(
+            content, attempt(partial(ask_engine, document, digest)) if asked else Unknown("it was not asked")
+        )
         if isinstance(found.content, Unknown) or (asked and isinstance(found.engine, Unknown)):
             return found
         with self._lock:
@@ -187,15 +189,15 @@ def target_of(workflow: Workflow, settings: Settings) -> Target:
     return Target("the embedded engine", embedded=True, inventory=Inventory(has, without))
 
 
-def ask_engine(document: Document) -> Engine:
-    """What graphon says of `document`. Raises `EngineMissing`."""
+def ask_engine(document: Document, digest: str) -> Engine:
+    """What graphon says of `document`, whose content has this `digest`. Raises `EngineMissing`."""
     engine.require()
     kinds: Mapping[str, Any] = import_module("lastgood.targets.engine.nodes").KINDS
+    every = moves.unrunnable(digest, document)
     if document.mode not in GRAPHS:
-        return Engine(foreign=engine.unrunnable(document.data))
+        return Engine(foreign=every)
     plain, replaced = standin(document, kinds.keys())
-    broken = engine.unrunnable(plain)
-    every = engine.unrunnable(document.data) if replaced else broken
+    broken = engine.unrunnable(plain) if replaced else every
     return Engine(tuple(one for one in every if one not in broken), broken, replaced)
 
 

@@ -22,6 +22,7 @@ from sqlalchemy.pool import NullPool
 from lastgood.catalogue import Middleware
 from lastgood.release.checks.together import Job, Late, together
 from lastgood.release.preflight.facts import Service
+from lastgood.release.tls import trusted
 
 SECONDS: Final = 2.0
 _KEPT_SECONDS: Final = 5.0  # a plan for many workflows asks each service once
@@ -159,7 +160,10 @@ def _database(kind: str, url: str) -> str:
 def _http(url: str) -> str:
     try:
         # No proxies and no .netrc: what was declared is asked, with what was declared.
-        with httpx.Client(trust_env=False, timeout=SECONDS) as client, client.stream("GET", url) as answer:
+        with (
+            httpx.Client(verify=trusted(), trust_env=False, timeout=SECONDS) as client,
+            client.stream("GET", url) as answer,
+        ):
             server = answer.headers.get("server", "")
             said = b""
             for part in answer.iter_bytes():
