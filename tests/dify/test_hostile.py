@@ -159,7 +159,7 @@ def test_credentials_do_not_follow_to_another_host(client_of: Connect) -> None:
 
 def test_cookies_of_the_server_are_not_kept_for_others(older: FakeDify, client_of: Connect) -> None:
     older.hook = only("/profile", Answer(503, HTML, [("Set-Cookie", "lb=1; Path=/"), ("Retry-After", "1")]))
-    client_of(older).console.account()
+    client_of(older, admin(older)).console.account()
     assert all("lb=1" not in request.headers.get("cookie", "") for request in older.requests)
 
 

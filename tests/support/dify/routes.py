@@ -305,7 +305,10 @@ def sync(call: Call) -> Any:
 def environment(call: Call) -> Any:
     assert call.app.draft
     more = {"type": "env", "edited": False, "visible": True, "editable": True}
-    return {"items": [{**_masked(item), **more} for item in call.app.draft.environment_variables]}
+    items = [
+        {**_masked(item), "selector": ["env", item["name"]], **more} for item in call.app.draft.environment_variables
+    ]
+    return {"items": items}
 
 
 @route("POST", "/console/api/apps/<app>/workflows/draft/features")
@@ -471,7 +474,10 @@ def info(call: Call) -> Any:
 def parameters(call: Call) -> Any:
     row = _live(call, "app_unavailable", "App unavailable, please check your app configurations.")
     form = [{one["type"]: one} for one in row.graph["nodes"][0]["data"].get("variables", [])]
-    return {**row.features, "user_input_form": form, "system_parameters": {}}
+    off = ("annotation_reply", "more_like_this", "suggested_questions_after_answer", "speech_to_text",
+           "text_to_speech", "retriever_resource", "sensitive_word_avoidance", "file_upload")  # fmt: skip
+    rest = {name: {"enabled": False} for name in off}
+    return {**rest, **row.features, "user_input_form": form, "system_parameters": {}}
 
 
 @route("POST", "/v1/workflows/run", "service")

@@ -124,6 +124,7 @@ class World:
         stored = {item["id"]: item.get("value") for item in (app.draft.environment_variables if app.draft else [])}
         variables = deepcopy(body.get("environment_variables") or [])
         for item in variables:
+            item.pop("selector", None)  # made of the name when it is asked for
             if item.get("value_type") == "secret":
                 item["value"] = self._secret(item, stored)
         app.draft = Row(
