@@ -231,6 +231,7 @@ class Field:
             run = self.start(way, id if way == "taken back" or count else None, Instants(number))()
             if run.code != -signal.SIGKILL and not (count and run.code == 0):
                 faults.append(f"the process ended with {run.code} {run.error}")
+            self.store.engine.dispose()  # its own connections are not to be waited for
             crash._wait_alone(self.store)
             faults += [f"killed, and not taken over yet: {one}" for one in crash.examine(self.store, last=False)]
             newest = self.newest()
