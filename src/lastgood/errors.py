@@ -403,8 +403,8 @@ class DifyBusy(DifyError):
 
 
 class DifySignInRefused(DifyError):
-    """Dify at {server} does not take the {way}: {said}. It was tried once and is not tried again, because Dify locks
-    an account for a day after six wrong passwords; connect again with the right one."""
+    """Dify at {server} does not take the {way}: {said}. It is not tried again, because Dify locks an account for a
+    day after six wrong passwords; connect again with the right one."""
 
 
 class DifyDenied(DifyError):

@@ -417,7 +417,7 @@ def test_a_stream_of_pings_alone_is_dead(older: FakeDify) -> None:
 
 def test_a_stream_s_error_is_its_end(older: FakeDify, client_of: Connect) -> None:
     event = 'data: {"event": "error", "message": "must is required", "status": 500}\n\n'
-    with pytest.raises(DifyRefused, match="must is required"):
+    with pytest.raises(DifyFailed, match="must is required"):
         chat(older, client_of(older), "event: ping\n\n", event)
 
 

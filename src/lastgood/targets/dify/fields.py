@@ -44,7 +44,11 @@ class Fields:
     def count(self, name: str, default: int | None = None) -> int | None:
         """A whole number; `default` where it is missing or null."""
         value = self.number(name)
-        return default if value is None else int(value)
+        if value is None:
+            return default
+        if isinstance(value, float) and not value.is_integer():
+            raise self._wrong(name, "a whole number", value)
+        return int(value)
 
     def moment(self, name: str) -> datetime | None:
         """A time, in seconds since 1970 or as ISO text (UTC where it names no zone); None where it is missing."""

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from lastgood.errors import DifyRefused, DifyTimeout, InvalidRequest
+from lastgood.errors import DifyFailed, DifyTimeout, InvalidRequest
 from lastgood.targets.dify.caller import Caller
 from lastgood.targets.dify.fields import Fields, Misshapen
-from lastgood.targets.dify.wire import Call
+from lastgood.targets.dify.wire import Call, outcome
 
 _PING = "event: ping"
 _DATA = "data:"
@@ -131,7 +131,8 @@ class Service:
     ) -> Answered:
         """Ask a chatflow and wait for the whole answer; `version` names a version by id for this message alone.
 
-        Raises as `run`, and `DifyTimeout` too after `idle_seconds` in which nothing but pings came."""
+        Inputs that do not fit are told in the stream, hence as `DifyFailed` (1.14.2), or by nothing but pings (1.13.0):
+        `DifyTimeout` after `idle_seconds` of those. Raises else as `run`."""
         body: dict[str, Any] = {
             "query": query,
             "inputs": dict(inputs or {}),
@@ -173,7 +174,7 @@ class Service:
                     last = clock.now()
                     event = _event(line[len(_DATA) :])
                     if event.get("event") == "error":
-                        raise self._refused(call, event)
+                        raise self._failed(call, event)
                     yield event
                 elif clock.now() - last > idle_seconds:
                     raise DifyTimeout(
@@ -186,11 +187,10 @@ class Service:
                     )
         raise self._caller.wire.unreadable(call, "its stream ended before its last event")
 
-    def _refused(self, call: Call, event: Mapping[str, Any]) -> DifyRefused:
+    def _failed(self, call: Call, event: Mapping[str, Any]) -> DifyFailed:
         said = " ".join(str(event.get("message") or event.get("code") or "an error event").split())[:300]
-        return DifyRefused(
-            server=self._caller.wire.url, what=call.what, said=said, code=str(event.get("code") or ""), done="unknown"
-        )
+        code = str(event.get("code") or "")
+        return DifyFailed(server=self._caller.wire.url, what=call.what, said=said, code=code, **outcome(call))
 
     def _read[T](self, call: Call, read: Callable[[Any], T]) -> T:
         try:

@@ -74,7 +74,7 @@ class Reply:
     def json(self) -> Any:
         """The body as JSON, numbers exactly as they stand. Raises `ValueError`."""
         try:
-            return json.loads(self.body)
+            return json.loads(self.body, parse_constant=_no_number)
         except RecursionError:
             raise ValueError("nested too deeply") from None
 
@@ -252,6 +252,10 @@ def _reason(error: BaseException) -> str:
         httpx.RemoteProtocolError: "it closed the connection or broke HTTP",
     }
     return next((words for kind, words in names.items() if isinstance(error, kind)), type(error).__name__)
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
 
 
 @cache
