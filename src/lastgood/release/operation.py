@@ -103,7 +103,7 @@ def _record(tx: Tx, doing: Doing, result: Result, began: float) -> None:
     elapsed = (perf_counter() - began) * 1000
     journal.finish(tx, doing.operation, doing.name, result.state, result.detail, elapsed)
     if doing.name in flow.LAST:
-        steps = {**doing.operation.steps, doing.name: result}
+        steps: dict[str, flow.Standing] = {**doing.operation.steps, doing.name: result}
         left = _left(tx, doing.operation, steps)
         state = flow.ended(steps) if left is None else "running"
         journal.settle(tx, doing.operation, state, summary=result.summary, report=result.report)
