@@ -109,7 +109,7 @@ def _journal(operation: Operation, wanted: Journal) -> dict[str, bool]:
 def _moves(operation: Operation, way: Way, made: list[channels.Move]) -> dict[str, bool]:
     (planned,) = operation.plan.moves
     before = planned.expected_generation
-    wanted = [("rollback", planned.from_version, planned.to_version, before + 1)]
+    wanted: list[tuple[Any, ...]] = [("rollback", planned.from_version, planned.to_version, before + 1)]
     if way != "forward":
         wanted.append(("undo", planned.to_version, planned.from_version, before + 2))
     found = [(one.kind, one.from_id, one.to_id, one.generation) for one in made]

@@ -483,13 +483,13 @@ class Team(RuleBasedStateMachine):
     def event(self, row: Any) -> tuple[str, str, Any]:
         told = orjson.loads(row.payload)
         slug = next(slug for slug, one in self.scenes.items() if one.workflow.id == row.subject)
-        what = {
+        what: dict[str, Callable[[], Any]] = {
             "version.pushed": lambda: told["version"],
             "version.state": lambda: (told["version"], told["to"]),
             "channel.moved": lambda: (told["channel"], told["after"], told["generation"]),
             "operation.ended": lambda: told["outcome"],
-        }[row.type]()
-        return row.type, slug, what
+        }
+        return row.type, slug, what[row.type]()
 
     def check_routes(self, tx: Tx) -> None:
         """That a request that begins now goes where the channel points."""

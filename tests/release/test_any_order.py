@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import Phase
 
+from lastgood.db import audit
 from lastgood.db import tables as t
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
@@ -54,8 +55,8 @@ def go_to_the_active_one(patch: pytest.MonkeyPatch) -> None:
 
 
 def tell_nobody_of_marks(patch: pytest.MonkeyPatch) -> None:
-    emit = versions.audit.emit
-    patch.setattr(versions.audit, "emit", lambda tx, event, *rest: event == "version.state" or emit(tx, event, *rest))
+    emit = audit.emit
+    patch.setattr(audit, "emit", lambda tx, event, *rest: event == "version.state" or emit(tx, event, *rest))
 
 
 def write_while_planning(patch: pytest.MonkeyPatch) -> None:
