@@ -22,7 +22,7 @@ from lastgood.cli.parameters import (
     complete_workflow,
     given,
 )
-from lastgood.errors import InvalidRequest, NotFound, Unavailable
+from lastgood.errors import InvalidRequest, NotFound, ServerUnreachable, Unavailable
 
 LIVE = "live"
 UNVERIFIED = 3  # the exit code of an operation that moved, and whose verification did not end well
@@ -260,7 +260,8 @@ def _failure(done: dict[str, Any]) -> str:
         "undone": "UNDONE.",
         "asking": "VERIFICATION FAILED, and the plan asks what to do.",
     }.get(state, f"{id} is {state}.")
-    lines = [f"lastgood: {headline} {output.flat(done['summary'])}"]
+    said = output.flat(done["summary"]).removeprefix("Nothing was moved: ")
+    lines = [f"lastgood: {headline} {said}"]
     for step in done["steps"]:
         for item in step["detail"].get("items", []):
             if item["verdict"] == "fail":
@@ -307,7 +308,7 @@ def _read(file: Path) -> str:
 
 
 def _void(differences: Sequence[str]) -> None:
-    said = "; ".join(output.flat(one) for one in differences)
+    said = "; ".join(output.flat(one).rstrip(".") for one in differences)
     raise Unavailable(
         detail=f"The plan no longer holds: {said}. Nothing was changed; make it anew with `lastgood plan … -o FILE`."
     )
@@ -326,7 +327,8 @@ def _show(shown: dict[str, Any], write: Any) -> None:
     for one in plan["services"]:
         said = f"{one['name']} ({one['module']})" if one["module"] else one["name"]
         write(
-            f"  affects {said}, risk {one['risk']}: {output.flat(one['reason'])}; {output.flat(one['responsible'])}"
+            f"  affects {said}, risk {one['risk']}: {output.flat(one['reason']).rstrip('.')}; "
+            f"{output.flat(one['responsible'])}"
         )
     for name, what in (("pre_rollback_hook", "before"), ("post_rollback_hook", "after")):
         if plan[name]:
@@ -336,9 +338,17 @@ def _show(shown: dict[str, Any], write: Any) -> None:
 
 
 def _follow(api: Client, found: dict[str, Any]) -> dict[str, Any]:
-    """Wait for the end of an operation, or for its question."""
+    """Wait for the end of an operation, or for its question. Raises `Unavailable` where the server goes away: that
+    ends the waiting, not the operation."""
     while found["state"] not in _OVER:
-        found = api.get("operations", found["id"], wait=_WAIT_SECONDS)
+        try:
+            found = api.get("operations", found["id"], wait=_WAIT_SECONDS)
+        except ServerUnreachable as error:
+            id = found["id"]
+            raise Unavailable(
+                detail=f"The server went away while {id} was under way. A server that runs on this data goes on with "
+                f"it by itself: start it with `lastgood serve`, then look at `lastgood operation {id} --watch`."
+            ) from error
     return found
 
 

@@ -28,6 +28,11 @@ VERSION = "1.2"
 _WIDTH = 110
 _LIMITS = Limits(bytes=2**20)
 _Names = tuple[str, ...]
+_REASONS = {
+    "extra_forbidden": "no such field",
+    "missing": "it is missing",
+    "model_type": "it is not a mapping of fields to values",
+}
 
 
 def _listed(value: Any) -> Any:
@@ -162,7 +167,7 @@ def read(text: str, *, source: str = "the plan") -> Read:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        reason = {"extra_forbidden": "no such field", "missing": "it is missing"}.get(first["type"], first["msg"])
+        reason = _REASONS.get(first["type"], first["msg"])
         raise InvalidPlan(source=source, where=where, reason=reason) from None
     if str(file.version).partition(".")[0] != VERSION[0]:
         reason = f"version {file.version} is not known here; this release writes {VERSION}"

@@ -25,13 +25,13 @@ def of(operation: Operation) -> Said:
     """The report of an operation whose other steps are over. Pure."""
     outcome = flow.ended(operation.steps)
     summary = _summary(operation, outcome)
-    lines = [f"# {_headline(operation, outcome)}", "", summary, "", *_next(operation, outcome)]
+    lines = [f"# {_headline(operation, outcome)}", "", *_now(operation, outcome), "", *_next(operation, outcome)]
     lines += ["", f"Operation `{operation.id}`, by {operation.actor}, begun {_time(operation.created_at)}."]
     if operation.reason:
         lines.append(f"Reason given: {_flat(operation.reason)}")
     for one in operation.plan.moves:
-        lines.append(f"Why {one.to_version}: {_flat(one.why) or 'named'}.")
-    for section in (_failures, _steps, _told, _findings, _services, _kept_as_is):
+        lines.append(f"Why {one.to_version}: {_flat(one.why).rstrip('.') or 'named'}.")
+    for section in (_failures, _told, _findings, _services, _kept_as_is, _steps):
         part = list(section(operation))
         if part:
             lines += ["", *part]
@@ -49,26 +49,60 @@ def _headline(operation: Operation, outcome: str) -> str:
     }[outcome]
 
 
+def _now(operation: Operation, outcome: str) -> Iterator[str]:
+    """What is live, a short line for each channel, and then why."""
+    moved = _moved(operation, "undo" if outcome == "undone" else "move")
+    back = " again" if outcome == "undone" else ""
+    for one in moved[:_MOST_SHOWN]:
+        was = f"was {one['from'] or 'nothing'}"
+        yield f"- Now {one['channel']} of {one['workflow']} serves {one['to']}{back} ({was})"
+    if len(moved) > _MOST_SHOWN:
+        yield f"- and {len(moved) - _MOST_SHOWN} more channels"
+    if outcome == "failed":
+        for planned in operation.plan.moves[:_MOST_SHOWN]:
+            where = f"{planned.channel} of {planned.workflow}"
+            yield f"- Now {where} serves {planned.from_version or 'nothing'}, as before"
+    yield ""
+    yield _capital(_why(operation, outcome))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _why(operation: Operation, outcome: str) -> str:
+    """How it came to its outcome, as one sentence."""
+    if outcome == "failed":
+        stopped = _any_failed(operation, flow.BEFORE)
+        return _reason(operation, flow.BEFORE) if stopped else "a person took it back before the move."
+    if outcome == "succeeded":
+        hook = operation.steps.get("post-hook")
+        late = " The hook afterwards FAILED." if hook and hook.state == "failed" else ""
+        return f"{_proof(operation, 'verification')}{late}"
+    if outcome == "undone":
+        why = _reason(operation, flow.AFTER) if _any_failed(operation, flow.AFTER) else "a person asked for it."
+        if _any_failed(operation, ("undo-verification",)):
+            why += " What is live again is NOT WELL either."
+        return why
+    if "undo" in operation.steps:
+        return f"it could not be taken back: {_reason(operation, ('undo',))}"
+    return _reason(operation, flow.AFTER)
+
+
 def _summary(operation: Operation, outcome: str) -> str:
     moved = _moved(operation, "undo" if outcome == "undone" else "move")
     now = "; ".join(
         f"{m['channel']} of {m['workflow']} serves {m['to']} (was {m['from'] or 'nothing'})" for m in moved
     )
+    why = _why(operation, outcome)
     if outcome == "failed":
-        stopped = _any_failed(operation, flow.BEFORE)
-        why = _reason(operation, flow.BEFORE) if stopped else "a person took it back before the move."
         return f"Nothing was moved: {why}"
     if outcome == "succeeded":
-        hook = operation.steps.get("post-hook")
-        late = " The hook afterwards FAILED." if hook and hook.state == "failed" else ""
-        return f"{now}. {_proof(operation, 'verification')}{late}"
+        return f"{now}. {why}"
     if outcome == "undone":
         back = "; ".join(f"{m['channel']} of {m['workflow']} is back on {m['to']}" for m in moved)
-        why = _reason(operation, flow.AFTER) if _any_failed(operation, flow.AFTER) else "a person asked for it."
         return f"{back}, because {why}"
-    if "undo" in operation.steps:
-        return f"{now}, and could not be taken back: {_reason(operation, ('undo',))}"
-    return f"{now}, but {_reason(operation, flow.AFTER)}"
+    return f"{now}, and {why.removeprefix('it ')}" if "undo" in operation.steps else f"{now}, but {why}"
 
 
 def _next(operation: Operation, outcome: str) -> Iterator[str]:
@@ -94,18 +128,23 @@ def _failures(operation: Operation) -> Iterator[str]:
         yield "## What is not well"
         yield ""
     for item in failed:
-        yield f"- **{_name(item)}**: got {_flat(item['found'])}, want {_flat(item['expected'])}"
+        yield f"- **{_name(item)}**"
+        yield f"  - found: {_flat(item['found'])}"
+        yield f"  - wanted: {_flat(item['expected'])}"
     for item in unknown:
         yield f"- {_name(item)}: not known ({_flat(item['found'])})"
 
 
 def _steps(operation: Operation) -> Iterator[str]:
+    yield "## Step by step"
+    yield ""
     yield "| step | outcome | took | |"
     yield "|---|---|---|---|"
     for step in operation.steps.values():
         took = "" if step.elapsed_ms is None or step.state == "skipped" else f"{step.elapsed_ms:,.1f} ms"
-        again = f"attempt {step.attempts}; " if step.attempts > 1 else ""
-        yield f"| {step.name} | {_MARKS[step.state]} | {took} | {again}{_cell(_detail(step))} |"
+        again = f"attempt {step.attempts}" if step.attempts > 1 else ""
+        said = "; ".join(part for part in (again, _cell(_detail(step))) if part)
+        yield f"| {step.name} | {_MARKS[step.state]} | {took} | {said} |"
 
 
 def _detail(step: Step) -> str:
@@ -115,11 +154,12 @@ def _detail(step: Step) -> str:
     if step.state == "skipped":
         return str(step.detail.get("reason", ""))
     if "items" in step.detail:
-        return _counted(step.detail["items"])
+        return _counted(step.detail["items"]) if step.detail["items"] else "nothing is declared to check"
     if step.detail.get("unconfirmed"):
         return "not confirmed by " + ", ".join(step.detail["unconfirmed"])
     if "hook" in step.detail and step.state == "failed":
-        return f"{step.detail['hook']} ended with {step.detail.get('code')}: {step.detail.get('output', '')[-200:]}"
+        said = _flat(step.detail.get("output", ""))[-200:]
+        return f"{step.detail['hook']} ended with {step.detail.get('code')}" + (f": {said}" if said else "")
     return ""
 
 
