@@ -9,6 +9,7 @@ import yaml
 
 from lastgood.catalogue import Hook, Listener
 from lastgood.db.store import Store
+from lastgood.errors import StoreFull
 from lastgood.release.plan import NOT_ROLLED_BACK
 from lastgood.settings import Settings
 
@@ -314,3 +315,17 @@ def test_a_publish_can_be_undone_by_its_own_verification(api: Api) -> None:
     published = api.move("publish", 0, "billing", version=first, on_verification_failure="undo")
     assert published["state"] == "kept" and "pointed to nothing before" in published["summary"]
     assert live(api, "billing") == (first, 1)
+
+
+def test_on_a_full_disk_all_of_a_rollback_may_use_the_reserve(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    good, _bad = prepared(api)
+    write = Store.write
+
+    def full(self: Store, work: Any, *, emergency: bool = False) -> Any:
+        if not emergency:
+            raise StoreFull(path="here")
+        return write(self, work)
+
+    monkeypatch.setattr(Store, "write", full)
+    done(api, planned(api))
+    assert live(api) == (good, 3)

@@ -113,13 +113,13 @@ def _identify(request: Request, context: Context, value: str) -> Principal:
     return Principal(name, "token", request_id, address)
 
 
-def record_read(context: Context, who: Principal, action: str, resource: str) -> None:
+def record_read(context: Context, who: Principal, action: str, resource: str, *, emergency: bool = False) -> None:
     """Keep in the audit log that `who` reads a definition, before it is read."""
 
     def write(tx: Tx) -> None:
         audit.append(tx, who, action, resource)
 
-    context.store.write(write)
+    context.store.write(write, emergency=emergency)
 
 
 def expected_generation(if_match: Annotated[str | None, Header()] = None) -> int:

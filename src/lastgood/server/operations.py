@@ -64,7 +64,8 @@ def make_plan(
     means = served.means()
     draft, wanted, complete = _draft(served, body)
     for one in wanted:  # what is found tells of definitions
-        record_read(served, who, "workflow:plan", f"workflow/{one.workflow}")
+        # A rollback begins with its plan, so on a full disk that too may use the space kept aside.
+        record_read(served, who, "workflow:plan", f"workflow/{one.workflow}", emergency=True)
     differences: list[str] = []
     if complete:
         plan, differences = planning.check_again(means, draft)
