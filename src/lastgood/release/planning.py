@@ -156,8 +156,8 @@ def accept(
     if refused and not plan.force:
         _expect(means, plan)  # whoever moved the channel in between is the better reason
         raise PlanRefused(kind=plan.kind, reasons="; ".join(one.sentence for one in refused))
-    if plan.force and plan.kind != "publish":
-        if not plan.reason.strip():
+    if plan.force:
+        if plan.kind != "publish" and not plan.reason.strip():
             raise InvalidRequest(where="reason", reason="going back by force needs a reason")
         for one in plan.moves:
             decisions.require(means.store, who, "rollback:force", f"workflow/{one.workflow_id}")
