@@ -54,14 +54,17 @@ def before_inside_after(seen: list[str]) -> list[int]:
 def test_killed_before_inside_and_after_every_step(here: Field, way: Way, points: int) -> None:
     seen = here.undisturbed(way)
     chosen = before_inside_after(seen)
+    assert len(chosen) == points
+    # A kill on PostgreSQL takes seconds: here the instants inside; `benchmarks.crash_operations` takes all of them.
+    chosen = chosen[1::3] if here.store.postgres else chosen
     wrong = [(seen[number], faults) for number in chosen if (faults := here.kill(way, number))]
     assert wrong == []
-    assert len(chosen) == points
 
 
 def test_killed_while_a_person_takes_it_back(here: Field) -> None:
     seen = here.undisturbed("taken back")
-    chosen = before_inside_after([at for at in seen if at.startswith(("the word", "undo: "))])
+    named = [at for at in seen if at.startswith(("the word", "undo: "))]
+    chosen = [seen.index(named[number]) for number in before_inside_after(named)]
     wrong = [(seen[number], faults) for number in chosen if (faults := here.kill("taken back", number))]
     assert wrong == []
     assert len(chosen) == 6
