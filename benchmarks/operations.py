@@ -62,8 +62,10 @@ def main() -> int:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=Path.cwd())))
         print(f"load {os.getloadavg()[0]:.1f}, {'PostgreSQL' if flags.postgres else 'SQLite'}")
         if flags.rounds:
-            database = stack.enter_context(postgres(home / "one")) if flags.postgres else ""
-            missed += _first_good(home / "one", database, flags.rounds)
+            (home / "one").mkdir()
+            with contextlib.ExitStack() as inner:
+                database = inner.enter_context(postgres(home / "one")) if flags.postgres else ""
+                missed += _first_good(home / "one", database, flags.rounds)
         for count in flags.together:
             place = home / f"together-{count}"
             place.mkdir()
@@ -303,7 +305,6 @@ def _no_engine() -> Upstream:
 @contextlib.contextmanager
 def _server(home: Path, database: str) -> Iterator[Mapping[str, Any]]:
     """`lastgood serve` on free ports, ready."""
-    home.mkdir(exist_ok=True)
     env = {name: value for name, value in os.environ.items() if not name.startswith("LASTGOOD_")}
     env |= {"LASTGOOD_HOME": str(home), "LASTGOOD_HTTP_ALLOW_PRIVATE": "true"}
     if database:

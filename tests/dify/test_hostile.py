@@ -415,6 +415,13 @@ def test_a_stream_of_pings_alone_is_dead(older: FakeDify) -> None:
         chat(older, client, *["event: ping\n\n"] * 50)
 
 
+def test_a_stream_that_falls_silent_is_dead(client_of: Connect) -> None:
+    """1.13.0 does so for inputs that do not fit: one ping, then nothing for five minutes."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\nevent: ping\n\n"
+    with drip(head, b"..", 1.0) as url, pytest.raises(DifyTimeout):
+        client_of(url, Password(EMAIL, PASSWORD)).service("app-x").chat("q", "u", idle_seconds=0.3)
+
+
 def test_a_stream_s_error_is_its_end(older: FakeDify, client_of: Connect) -> None:
     event = 'data: {"event": "error", "message": "must is required", "status": 500}\n\n'
     with pytest.raises(DifyFailed, match="must is required"):

@@ -35,14 +35,14 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 
 @pytest.fixture(scope="module")
-def published(api: Client) -> dict[str, Any]:
+def published(api: Client) -> dict[int, Any]:
     """What each publish gave, by the number of its file."""
     ids = [one["id"] for one in reversed(api.items("workflows", WORKFLOW, "versions"))]
     path = ("workflows", WORKFLOW, "channels", "live", "publish")
     return {number: api.post(*path, body={"version": ids[number - 5]}, expected=number - 5) for number in (5, 6, 7)}
 
 
-def test_verification_catches_the_wrong_totals_by_the_assertion(api: Client, published: dict[str, Any]) -> None:
+def test_verification_catches_the_wrong_totals_by_the_assertion(api: Client, published: dict[int, Any]) -> None:
     states = [one["state"] for one in reversed(api.items("workflows", WORKFLOW, "versions"))]
     assert states == ["stable", "failed", "active"]
     wrong = published[6]
@@ -53,7 +53,7 @@ def test_verification_catches_the_wrong_totals_by_the_assertion(api: Client, pub
 
 @pytest.mark.parametrize(("policy", "state", "left"), [("undo", "undone", 7), ("keep", "kept", 6)])
 def test_a_rollback_to_it_is_undone_or_kept_as_the_plan_says(
-    api: Client, published: dict[str, Any], policy: str, state: str, left: int
+    api: Client, published: dict[int, Any], policy: str, state: str, left: int
 ) -> None:
     proven, wrong = published[5]["version"]["id"], published[6]["version"]["id"]
     choices = {"force": True, "reason": "to see it once more", "on_verification_failure": policy}

@@ -304,7 +304,7 @@ def test_operations_are_listed_by_workflow(api: Api) -> None:
 
 
 def test_a_publish_can_be_undone_by_its_own_verification(api: Api) -> None:
-    good, _ = prepared(api)
+    prepared(api)
     worse = api.push("worse")
     api.engine.succeed(total=50.4)
     published = api.move("publish", 2, version=worse, on_verification_failure="undo")

@@ -131,8 +131,8 @@ class Service:
     ) -> Answered:
         """Ask a chatflow and wait for the whole answer; `version` names a version by id for this message alone.
 
-        Inputs that do not fit are told in the stream, hence as `DifyFailed` (1.14.2), or by nothing but pings (1.13.0):
-        `DifyTimeout` after `idle_seconds` of those. Raises else as `run`."""
+        Inputs that do not fit are told in the stream, hence as `DifyFailed` (1.14.2), or not at all (1.13.0):
+        `DifyTimeout` after `idle_seconds` of silence or pings. Raises else as `run`."""
         body: dict[str, Any] = {
             "query": query,
             "inputs": dict(inputs or {}),
@@ -142,7 +142,15 @@ class Service:
         }
         if version is not None:
             body["workflow_id"] = version
-        call = Call("POST", "/v1/chat-messages", "answer a message", json=body, writes=True, seconds=seconds)
+        call = Call(
+            "POST",
+            "/v1/chat-messages",
+            "answer a message",
+            json=body,
+            writes=True,
+            seconds=seconds,
+            idle_seconds=idle_seconds,
+        )
         parts: list[str] = []
         conversation_id, message_id, run = conversation, "", None
         try:

@@ -61,6 +61,9 @@ class Call:
     json: Any = field(default=None, repr=False)
     writes: bool = False
     seconds: float | None = None
+    """For the whole exchange, where not `Limits.whole_seconds`."""
+    idle_seconds: float | None = None
+    """Most seconds without a byte, where the exchange may take longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +171,8 @@ class Wire:
     @contextmanager
     def _exchange(self, call: Call, headers: Mapping[str, str] | None, seconds: float) -> Iterator[httpx.Response]:
         maybe: Done = "unknown" if call.writes else "no"
+        idle = min(seconds, call.idle_seconds or seconds)
+        kind = {} if call.json is None else {"Content-Type": "application/json"}
         with self._room:
             self._wait_turn()
             try:
@@ -176,11 +181,8 @@ class Wire:
                     call.path,
                     params=dict(call.params) or None,
                     content=None if call.json is None else json.dumps(call.json).encode(),
-                    headers={
-                        **({} if call.json is None else {"Content-Type": "application/json"}),
-                        **(headers or {}),
-                    },
-                    timeout=httpx.Timeout(seconds, connect=min(seconds, self.limits.connect_seconds)),
+                    headers={**kind, **(headers or {})},
+                    timeout=httpx.Timeout(idle, connect=min(idle, self.limits.connect_seconds)),
                 )
                 with deadline.within(seconds):
                     answer = self._http.send(request, stream=True)
