@@ -32,9 +32,13 @@
     │   ├── UnknownListener
     │   ├── UnknownOperation
     │   ├── UnknownWebhook
+    │   ├── UnknownServer
+    │   ├── UnknownApp
+    │   ├── UnknownDraft
     │   └── NothingKept
     ├── Conflict                     409  the request is fine, the state of things is not
     │   ├── IdTaken
+    │   ├── AppTaken
     │   ├── ForeignVersion
     │   ├── AlreadyActive
     │   ├── FailedVersion
@@ -259,6 +263,18 @@ class UnknownWebhook(NotFound):
     """No webhook answers at this address: {reason}. `lastgood triggers WORKFLOW` shows those that do."""
 
 
+class UnknownServer(NotFound):
+    """There is no Dify server {server}. `lastgood servers` lists them, `lastgood connect` adds one."""
+
+
+class UnknownApp(NotFound):
+    """The channel {channel} of {workflow} runs on no Dify app. `lastgood bind` gives it one."""
+
+
+class UnknownDraft(NotFound):
+    """There is no draft state {draft}. `lastgood drafts WORKFLOW` lists them."""
+
+
 class UnknownListener(NotFound):
     """There is no listener {listener!r}; lastgood.toml declares: {known}. Declare [listeners.{listener}] there, or
     take the name out of the plan."""
@@ -281,6 +297,10 @@ class Conflict(LastgoodError):
 
 class IdTaken(Conflict):
     """The {kind} id {value} is already taken{by}. Leave it out to get a new one, or choose another."""
+
+
+class AppTaken(Conflict):
+    """The app {app} on {server} is bound to {channel} of {workflow} already."""
 
 
 class ForeignVersion(Conflict):

@@ -84,8 +84,14 @@ target = Table(
     _key(),
     _ref("workspace_pk", "workspace.pk"),
     Column("name", String(63), nullable=False),
+    # `service`: an upstream that speaks Dify's Service API; `dify`: a Dify server.
     Column("kind", String(16), nullable=False),
+    # Where its Service API is, for the gateway: one or more, parted by spaces.
     Column("base_url", Text, nullable=False),
+    # A Dify server's console, the sealed way into it (JSON), and what was learnt of it (JSON: version, abilities).
+    Column("console_url", Text, nullable=False, server_default=""),
+    Column("sealed", LargeBinary, nullable=True),
+    Column("facts", Text, nullable=False, server_default="{}"),
     UniqueConstraint("workspace_pk", "name"),
 )
 
@@ -269,6 +275,8 @@ app_key = Table(
     _time("created_at"),
     Column("created_by", Text, nullable=False),
     _time("revoked_at", nullable=True),
+    # Dify's id of the key, where it is one of an app there.
+    Column("placed_id", String(64), nullable=True),
 )
 
 token = Table(
@@ -395,6 +403,108 @@ trigger_fire = Table(
     UniqueConstraint("trigger_pk", "slot"),
     CheckConstraint("state in ('claimed', 'ran', 'failed', 'skipped')", name="state"),
     Index("ix_trigger_fire_state", "state"),
+)
+
+# An app on a Dify server, and the channel that it runs. What was last seen there stands here; that moves no channel.
+app = Table(
+    "app",
+    metadata,
+    _key(),
+    _ref("target_pk", "target.pk"),
+    _ref("channel_pk", "channel.pk"),
+    Column("app_id", String(64), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("mode", String(32), nullable=False),
+    # How its pointer is moved: `route`, `publish`, `restore` or `database`.
+    Column("way", String(16), nullable=False),
+    # Dify's id of the version that it serves (null: none), which version of ours that is, since when and by whom.
+    Column("live_id", String(64), nullable=True),
+    _ref("live_pk", "version.pk", nullable=True),
+    _time("live_since", nullable=True),
+    Column("live_by", Text, nullable=False, server_default=""),
+    # The version that the app itself is still to be given after a move by `route`.
+    _ref("converge_pk", "version.pk", nullable=True),
+    # How far it was read (JSON: cursors of versions, runs and the draft).
+    Column("read", Text, nullable=False, server_default="{}"),
+    _time("seen_at", nullable=True),
+    _time("gone_at", nullable=True),
+    UniqueConstraint("target_pk", "app_id"),
+    UniqueConstraint("channel_pk"),
+)
+
+# A version's identity on an app: one row of Dify's. A version has several where it was published again.
+placement = Table(
+    "placement",
+    metadata,
+    _key(),
+    _ref("app_pk", "app.pk"),
+    _ref("version_pk", "version.pk", index=True),
+    # Dify's id of the row, its version string and its hash.
+    Column("placed_id", String(64), nullable=False),
+    Column("label", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    _time("placed_at"),
+    # The operation that made it; null for one that somebody made in Dify.
+    Column("operation", String(20), nullable=True),
+    _time("gone_at", nullable=True),
+    UniqueConstraint("app_pk", "placed_id"),
+    Index("ix_placement_app_version", "app_pk", "version_pk"),
+)
+
+# A state of a draft that was changed, or about to be overwritten. Secrets are sealed in one JSON.
+draft = Table(
+    "draft",
+    metadata,
+    _key(),
+    Column("id", String(20), nullable=False, unique=True),
+    _ref("app_pk", "app.pk", index=True),
+    _ref("snapshot_pk", "snapshot.pk", index=True),
+    Column("hash", String(64), nullable=False),
+    Column("author", Text, nullable=False),
+    _time("changed_at", nullable=True),
+    _time("kept_at"),
+    # `seen` by the watch, `operation` before a write, `restore` before a draft state is put back.
+    Column("why", String(16), nullable=False),
+    Column("operation", String(20), nullable=True),
+    Column("sealed", LargeBinary, nullable=True),
+)
+
+# What belongs to an app and is in no version of it: keys, webhooks, triggers, tools, the MCP server, the site.
+integration = Table(
+    "integration",
+    metadata,
+    _key(),
+    _ref("app_pk", "app.pk"),
+    Column("kind", String(24), nullable=False),
+    Column("name", String(255), nullable=False),
+    # What may be shown (JSON), and what may not, sealed.
+    Column("state", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=True),
+    Column("fingerprint", String(64), nullable=False),
+    _time("seen_at"),
+    _time("changed_at"),
+    _time("gone_at", nullable=True),
+    UniqueConstraint("app_pk", "kind", "name"),
+)
+
+# What Dify's own logs tell of the runs of a version, by what started them.
+served = Table(
+    "served",
+    metadata,
+    _key(),
+    _ref("app_pk", "app.pk"),
+    _ref("version_pk", "version.pk", index=True),
+    Column("origin", String(24), nullable=False),
+    Column("runs", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("slowest", Float, nullable=False),
+    _time("first_at"),
+    _time("last_at"),
+    UniqueConstraint("app_pk", "version_pk", "origin"),
 )
 
 # The two append-only tables that every transaction may write.

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, String, bindparam, literal, or_, select, union_all
+from sqlalchemy import Connection, Row, String, bindparam, func, literal, or_, select, union_all
 
 from lastgood.db import tables as t
 
@@ -13,8 +13,9 @@ from lastgood.db import tables as t
 @dataclass(frozen=True, slots=True)
 class Route:
     """Where requests with one app key go, or those to one webhook: then `trigger` is the id of its node, and `key_id`
-    is empty. `placement_id` is the version's identity on the target; `upstreams` are
-    base URLs (empty for the embedded engine, whose addresses its supervisor knows); `key_id` is the id of the key."""
+    is empty. `placement_id` is the version's identity on the target: its own id on the embedded engine, else that of
+    Dify's row (None where it has none); `upstreams` are base URLs (empty for the embedded engine, whose addresses its
+    supervisor knows); `key_id` is the id of the key; `app` the id of the Dify app, where one runs the channel."""
 
     workflow_id: str
     slug: str
@@ -27,6 +28,7 @@ class Route:
     upstreams: tuple[str, ...]
     key_id: str
     trigger: str | None = None
+    app: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,18 @@ class RouteChanges:
 
 
 _REVISION = select(t.routing.c.revision)
+# The row of an app's that holds the version now; a version that was published again has several.
+_PLACED = (
+    select(t.placement.c.placed_id)
+    .where(
+        t.placement.c.app_pk == t.app.c.pk,
+        t.placement.c.version_pk == t.version.c.pk,
+        t.placement.c.gone_at.is_(None),
+    )
+    .order_by(t.placement.c.label.desc(), t.placement.c.pk.desc())
+    .limit(1)
+    .scalar_subquery()
+)
 _FACTS = (
     t.workflow.c.id.label("workflow_id"),
     t.workflow.c.slug,
@@ -48,7 +62,10 @@ _FACTS = (
     t.channel.c.generation,
     t.target.c.name.label("target"),
     t.target.c.base_url,
+    t.app.c.app_id,
+    _PLACED.label("placed_id"),
 )
+_TARGET = t.target.c.pk == func.coalesce(t.app.c.target_pk, t.workflow.c.target_pk)
 _CHANGED = (
     select(
         t.app_key.c.hash,
@@ -59,7 +76,8 @@ _CHANGED = (
     )
     .join_from(t.app_key, t.channel, t.app_key.c.channel_pk == t.channel.c.pk)
     .join(t.workflow, t.channel.c.workflow_pk == t.workflow.c.pk)
-    .join(t.target, t.workflow.c.target_pk == t.target.c.pk)
+    .outerjoin(t.app, t.app.c.channel_pk == t.channel.c.pk)
+    .join(t.target, _TARGET)
     .outerjoin(t.version, t.channel.c.version_pk == t.version.c.pk)
     .where(or_(t.app_key.c.revision > bindparam("since"), t.channel.c.revision > bindparam("since")))
 )
@@ -74,7 +92,8 @@ _HOOKS = (
     )
     .join_from(t.trigger, t.channel, t.trigger.c.channel_pk == t.channel.c.pk)
     .join(t.workflow, t.channel.c.workflow_pk == t.workflow.c.pk)
-    .join(t.target, t.workflow.c.target_pk == t.target.c.pk)
+    .outerjoin(t.app, t.app.c.channel_pk == t.channel.c.pk)
+    .join(t.target, _TARGET)
     .outerjoin(t.version, t.channel.c.version_pk == t.version.c.pk)
     .where(t.trigger.c.kind == "webhook", t.channel.c.revision > bindparam("since"))
 )
@@ -101,11 +120,12 @@ def _route(row: Row[*tuple[Any, ...]]) -> Route | None:
         channel=row.channel,
         version_id=row.version_id,
         generation=row.generation,
-        placement_id=row.version_id,
+        placement_id=row.version_id if row.app_id is None else row.placed_id,
         target=row.target,
         upstreams=tuple(row.base_url.split()),
         key_id=row.key_id,
         trigger=row.trigger,
+        app=row.app_id,
     )
 
 

@@ -10,22 +10,30 @@ from sqlalchemy import Engine
 
 from lastgood.db.store import Store
 from lastgood.db.tx import Tx
+from lastgood.errors import UnknownServer
 from lastgood.release.verification import Upstream
 from lastgood.settings import Settings
+from lastgood.targets.dify import Client
 
 Direction = Literal["forward", "undo"]
+
+
+def _no_server(name: str) -> Client:
+    raise UnknownServer(server=name)
 
 
 @dataclass(slots=True)
 class Means:
     """The surroundings of an operation. `engine` gives the embedded engine's address and token (or raises why not);
-    `runs` opens the store of runs and calls, None where there is none; `facts` are the server's own addresses;
+    `runs` opens the store of runs and calls, None where there is none; `dify` gives the client of a connected Dify
+    server by its name; `facts` are the server's own addresses;
     `stopping` is set when this process must end. `fence`, called in a transaction, raises when another process has
     taken the operation over, and this one may write nothing more."""
 
     store: Store
     engine: Callable[[], Upstream]
     runs: Callable[[], Engine | None] = lambda: None
+    dify: Callable[[str], Client] = _no_server
     facts: Mapping[str, Any] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
     fence: Callable[[Tx], None] = lambda _: None

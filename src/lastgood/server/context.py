@@ -19,6 +19,7 @@ from lastgood.ids import random_id
 from lastgood.release.means import Means
 from lastgood.release.verification import Upstream
 from lastgood.server.operators import Operators
+from lastgood.targets.dify.servers import Clients
 
 _LONGEST_ACTOR = 63
 
@@ -37,10 +38,12 @@ class Context:
     local_token: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     operators: Operators = field(init=False)
+    dify: Clients = field(init=False)
     _runs: Engine | None = None
 
     def __post_init__(self) -> None:
-        self.operators = Operators(Means(self.store, self._engine_of, self.runs, self.facts))
+        self.dify = Clients(self.store)
+        self.operators = Operators(Means(self.store, self._engine_of, self.runs, self.dify, self.facts))
 
     def means(self) -> Means:
         """What operations and checks work with here."""
@@ -55,6 +58,7 @@ class Context:
     def close(self) -> None:
         """Park the operations that still run, and let go of the store of runs."""
         self.operators.stop()
+        self.dify.close()
         if self._runs is not None:
             self._runs.dispose()
 

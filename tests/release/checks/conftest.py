@@ -110,7 +110,7 @@ class Served:
         """The case that should be well, with the settings that are given as keywords of `settings`."""
         settings = more.pop("settings", {})
         facts = more.pop("facts", {})
-        means = Means(self.place.store, more.pop("engine", no_engine), more.pop("runs", lambda: None), facts)
+        means = Means(self.place.store, more.pop("engine", no_engine), more.pop("runs", lambda: None), facts=facts)
         if settings:
             means.store.settings = means.settings.model_validate({**means.settings.model_dump(), **settings})
         channel = self.place.channel()

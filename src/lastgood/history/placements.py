@@ -1,0 +1,136 @@
+"""Placements: a version's identity on a Dify app, which is the id of one of Dify's own rows."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import bindparam, insert, select, update
+
+from lastgood.db import tables as t
+from lastgood.db.tx import Tx
+from lastgood.history import apps
+from lastgood.history.apps import App
+from lastgood.history.versions import Version
+
+_FROM = select(
+    t.placement.c.pk,
+    t.placement.c.app_pk,
+    t.placement.c.version_pk,
+    t.version.c.id.label("version"),
+    t.placement.c.placed_id,
+    t.placement.c.label,
+    t.placement.c.hash,
+    t.placement.c.name,
+    t.placement.c.comment,
+    t.placement.c.author,
+    t.placement.c.placed_at,
+    t.placement.c.operation,
+    t.placement.c.gone_at,
+).join_from(t.placement, t.version, t.placement.c.version_pk == t.version.c.pk)
+_OF_APP = _FROM.where(t.placement.c.app_pk == bindparam("app")).order_by(t.placement.c.label, t.placement.c.pk)
+_BY_ID = _FROM.where(t.placement.c.app_pk == bindparam("app"), t.placement.c.placed_id == bindparam("placed"))
+_CURRENT = (
+    _FROM.where(
+        t.placement.c.app_pk == bindparam("app"),
+        t.placement.c.version_pk == bindparam("version"),
+        t.placement.c.gone_at.is_(None),
+    )
+    .order_by(t.placement.c.label.desc(), t.placement.c.pk.desc())
+    .limit(1)
+)
+_ADD = insert(t.placement)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """One of Dify's rows: `placed_id` is its id, `label` its version string, and `version` the version of ours that
+    it holds. `operation` is the one that made it; `gone_at` says that somebody deleted it in Dify."""
+
+    pk: int
+    app_pk: int
+    version_pk: int
+    version: str
+    placed_id: str
+    label: str
+    hash: str
+    name: str
+    comment: str
+    author: str
+    placed_at: str
+    operation: str | None
+    gone_at: str | None
+
+    def public(self) -> dict[str, Any]:
+        """Its JSON form."""
+        return {
+            "version": self.version,
+            "placed_id": self.placed_id,
+            "label": self.label,
+            "name": self.name,
+            "comment": self.comment,
+            "author": self.author,
+            "placed_at": self.placed_at,
+            "operation": self.operation,
+            "gone_at": self.gone_at,
+        }
+
+
+def add(
+    tx: Tx,
+    app: App,
+    version: Version,
+    placed_id: str,
+    *,
+    label: str,
+    hash: str,
+    name: str = "",
+    comment: str = "",
+    author: str = "",
+    placed_at: str | None = None,
+    operation: str | None = None,
+) -> Placement:
+    """Keep that Dify's row `placed_id` of `app` holds `version`; one that is known already stays as it is."""
+    known = find(tx, app, placed_id)
+    if known is not None:
+        return known
+    row = {
+        "app_pk": app.pk,
+        "version_pk": version.pk,
+        "placed_id": placed_id,
+        "label": label,
+        "hash": hash,
+        "name": name,
+        "comment": comment,
+        "author": author,
+        "placed_at": placed_at or tx.now,
+        "operation": operation,
+    }
+    tx.connection.execute(_ADD, row)
+    apps.reroute(tx, app.channel_pk)
+    return _placement(tx.connection.execute(_BY_ID, {"app": app.pk, "placed": placed_id}).one())
+
+
+def find(tx: Tx, app: App, placed_id: str) -> Placement | None:
+    """The placement with Dify's id `placed_id`."""
+    row = tx.connection.execute(_BY_ID, {"app": app.pk, "placed": placed_id}).first()
+    return _placement(row) if row else None
+
+
+def current(tx: Tx, app: App, version: Version) -> Placement | None:
+    """The newest row of `app` that holds `version` and is still there; None where it has none."""
+    row = tx.connection.execute(_CURRENT, {"app": app.pk, "version": version.pk}).first()
+    return _placement(row) if row else None
+
+
+def listing(tx: Tx, app: App) -> list[Placement]:
+    """The rows of `app`, oldest first."""
+    return [_placement(row) for row in tx.connection.execute(_OF_APP, {"app": app.pk})]
+
+
+def set_gone(tx: Tx, app: App, placement: Placement) -> None:
+    """Keep that somebody deleted a row in Dify."""
+    tx.connection.execute(update(t.placement).where(t.placement.c.pk == placement.pk).values(gone_at=tx.now))
+    apps.reroute(tx, app.channel_pk)
+
+
+def _placement(row: Any) -> Placement:
+    return Placement(**row._mapping)
