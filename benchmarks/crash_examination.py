@@ -126,7 +126,8 @@ def _moves(operation: Operation, way: Way, made: list[channels.Move]) -> dict[st
 
 
 def _records(tx: Tx, operation: Operation, way: Way) -> dict[str, bool]:
-    rows = tx.connection.execute(select(t.outbox.c.payload).where(t.outbox.c.type == "operation.ended"))
+    ended = select(t.outbox.c.payload).where(t.outbox.c.type == "operation.ended").order_by(t.outbox.c.pk)
+    rows = tx.connection.execute(ended)
     told = [one["outcome"] for one in (orjson.loads(row.payload) for row in rows) if one["operation"] == operation.id]
     outcomes = {"forward": ["succeeded"], "undone": ["undone"], "taken back": ["succeeded", "undone"]}[way]
     entered = tx.connection.execute(

@@ -37,6 +37,7 @@ _PER_WORKFLOW = 100
 _NODES = 40
 _READS = 1_000
 _GIT_READS = 30
+_ROUNDS = 5
 _BATCH = 200
 _KINDS = ("llm", "code", "if-else", "http-request", "template-transform", "knowledge-retrieval")
 
@@ -187,6 +188,11 @@ def _timed(work: Callable[[Any], object], chosen: list[Any]) -> list[float]:
     return times
 
 
+def _quietest(work: Callable[[Any], object], chosen: list[Any]) -> list[float]:
+    """The times of the round with the lowest median: other work on the machine only ever adds to one."""
+    return min((_timed(work, chosen) for _ in range(_ROUNDS)), key=statistics.median)
+
+
 def ours(home: Path, number: int, archive: bool) -> list[Row]:
     """The store of this project, as a server fills it: a dictionary is learnt when there is enough to learn from."""
     store = open_store(Settings(home=home))
@@ -204,7 +210,7 @@ def ours(home: Path, number: int, archive: bool) -> list[Row]:
 
     def row(name: str) -> Row:
         with store.read() as tx:
-            reads = _timed(lambda digest: content.read_content(tx, digest, digest), chosen)
+            reads = _quietest(lambda digest: content.read_content(tx, digest, digest), chosen)
         return Row(name, number, size, _used(home / "lastgood.db") - empty, seconds, reads)
 
     rows = [row("blobs and manifests")]
@@ -269,7 +275,7 @@ def plain(home: Path, number: int) -> Row:
         orjson.loads(body)
 
     chosen = random.Random(2).choices(names, k=_READS)
-    reads = _timed(read, chosen)
+    reads = _quietest(read, chosen)
     parsed = statistics.median(_timed(orjson.loads, [body] * 200))
     print(f"  (orjson.loads of one document alone: {parsed:.2f} ms)")
     connection.close()
@@ -309,7 +315,7 @@ def git(home: Path, number: int) -> Row:
         show = ["git", "-C", str(home), "cat-file", "blob", blob]
         orjson.loads(subprocess.run(show, check=True, capture_output=True).stdout)
 
-    reads = _timed(read, wanted)
+    reads = _quietest(read, wanted)
     return Row("git, packed by gc", number, size, disk, seconds, reads)
 
 

@@ -51,7 +51,11 @@ def test_the_environment_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @landlock
 @pytest.mark.parametrize(
-    "path", [f"/proc/{os.getpid()}/environ", "/proc/self/environ", "/proc/1/cmdline", "/etc/passwd", __file__]
+    "path",
+    [
+        pytest.param(f"/proc/{os.getpid()}/environ", id="of the tests"),
+        *("/proc/self/environ", "/proc/1/cmdline", "/etc/passwd", __file__),
+    ],
 )
 def test_files_outside_are_out_of_reach(sandbox: Sandbox, path: str) -> None:
     assert "Permission" in refused(sandbox, f"return {{'it': open({path!r}).read()}}")
