@@ -4,6 +4,8 @@ from uuid import uuid4
 
 import pytest
 
+from dify_server import FakeDify
+from dify_server.world import ADMIN_KEY, TOKEN, FakeApp, graph
 from lastgood.errors import (
     DifyDraftChanged,
     DifyFailed,
@@ -15,8 +17,6 @@ from lastgood.errors import (
 )
 from lastgood.targets.dify import KEEP, MASK, AdminKey, Bearer, Client
 from lastgood.targets.dify.forms import Workflow
-from support.dify import FakeDify
-from support.dify.world import ADMIN_KEY, TOKEN, FakeApp, graph
 
 from .conftest import Connect, admin
 
@@ -69,7 +69,7 @@ def test_every_app_and_version_is_given_once_over_pages(dify: FakeDify, client_o
 
 
 def test_a_page_that_promises_more_and_is_empty_ends_the_list(older: FakeDify, client_of: Connect) -> None:
-    from support.dify import Answer
+    from dify_server import Answer
 
     def endless(request: object) -> Answer | None:
         return Answer(200, {"page": 1, "has_more": True, "data": []}) if request.path.endswith("/apps") else None  # type: ignore[attr-defined]  # the hook's Request
@@ -79,7 +79,7 @@ def test_a_page_that_promises_more_and_is_empty_ends_the_list(older: FakeDify, c
 
 
 def test_what_a_newer_server_adds_is_kept(older: FakeDify, client_of: Connect) -> None:
-    from support.dify import Answer
+    from dify_server import Answer
 
     app = older.world.add_app("a")
     detail = {"id": app.id, "name": "a", "mode": "agent-of-tomorrow", "novelty": {"x": 1}}

@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from support.dify.routes import answer
-from support.dify.world import World
+from dify_server.routes import answer
+from dify_server.world import World
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from uuid import UUID, uuid4
 
 import yaml
 
-from support.dify.world import ADMIN_KEY, MASK, TOKEN, FakeApp, Refuse, Row, World, refuse
+from dify_server.world import ADMIN_KEY, MASK, TOKEN, FakeApp, Refuse, Row, World, refuse
 
 if TYPE_CHECKING:
-    from support.dify.server import Request
+    from dify_server.server import Request
 
 Headers = list[tuple[str, str]]
 Given = tuple[int, Any, Headers]
