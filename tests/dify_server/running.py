@@ -126,9 +126,15 @@ class Machine:
         return {
             "id": run.id, "workflow_id": run.row.id, "status": run.status, "outputs": run.outputs,
             "error": run.error, "elapsed_time": run.elapsed, "total_tokens": 0, "total_steps": len(run.nodes),
-            "created_by": {"id": self.world.end_user(run), "user": run.user}, "created_at": run.created_at,
+            "created_by": self._who(), "created_at": run.created_at,
             "finished_at": run.created_at, "exceptions_count": 1 if run.status == "failed" else 0, "files": [],
         }  # fmt: skip
+
+    def _who(self) -> dict[str, Any]:
+        account = self.world.people.by_id(self.run.user)
+        if self.run.user_kind == "account" and account is not None:
+            return account.short
+        return {"id": self.world.end_user(self.run), "user": self.run.user}
 
     def _record(self, node: dict[str, Any]) -> "NodeRun":
         done = NodeRun(node, len(self.run.nodes) + 1, self.run.created_at)

@@ -39,6 +39,7 @@ class FakeDify:
             self.world.timing = timing
         self.requests: list[Request] = []
         self.keep_requests = True
+        self.broken: list[Exception] = []  # what the stand-in itself tripped over
         self.hook: Hook | None = None
         self.faults = Faults()
         self.slots = slots
@@ -147,7 +148,11 @@ class FakeDify:
     def _handled(self, request: Request) -> Answer | Stream | tuple[Later, list[tuple[str, str]]]:
         """One request at a time changes the state."""
         with self.world.lock:
-            status, body, headers = answer(self.world, request)
+            try:
+                status, body, headers = answer(self.world, request)
+            except Exception as error:  # a body of another shape than expected, say
+                self.broken.append(error)
+                return Answer(500, {"message": "Internal Server Error", "code": "unknown", "status": 500})
         if isinstance(body, Stream):
             return body
         return (body, headers) if isinstance(body, Later) else Answer(status, body, headers)

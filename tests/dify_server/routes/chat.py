@@ -118,7 +118,7 @@ def _talk(call: Call, wanted: str) -> Talk:
 def conversations(call: Call) -> Any:
     user, limit = call.request.query.get("user", ""), call.number("limit", 20)
     mine = [one for one in call.app.conversations if one.user == user]
-    mine.sort(key=lambda one: one.updated_at, reverse=True)
+    mine.sort(key=lambda one: one.touched, reverse=True)
     shown = [
         {
             "id": one.id, "name": one.name, "inputs": {}, "status": "normal", "introduction": one.introduction,

@@ -171,10 +171,11 @@ def failed_stream(call: Call, why: str, code: str, release: Callable[[], None]) 
     error: dict[str, Any] = {"event": "error", "message": why, "status": 500}
     if code:
         error = {"event": "error", "workflow_run_id": None, "code": code, "status": 400, "message": why}
+    release()
     steps: list[tuple[float, str | None]] = [(0.0, SSE_PING)]
     if call.world.newer:
         steps.append((0.0, sse(error)))
-    return Stream(iter(steps), hangs=True, done=release)
+    return Stream(iter(steps), hangs=True)
 
 
 def sse(event: dict[str, Any]) -> str:
