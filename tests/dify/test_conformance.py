@@ -1,5 +1,5 @@
 """The stand-in against recordings of real servers: every exchange is replayed in the order in which it was made, and
-answered alike: status, keys, kinds, and all values but times. Ids, hashes and tokens are its own, but the same one
+answered alike: status, keys, kinds, and all values but times. Ids and tokens are its own, but the same one
 wherever the recording has the same one. What it answers otherwise is listed here, and the list is exact."""
 
 import json

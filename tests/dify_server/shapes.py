@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from dify_server.rows import FakeApp, Row, masked
-from dify_server.running import Run
+from dify_server.runs import Run
 
 if TYPE_CHECKING:
     from dify_server.world import World

@@ -12,7 +12,7 @@ from dify_server.graphs import graph
 from dify_server.people import ADMIN_KEY, EMAIL, PASSWORD, TOKEN, Account, People
 from dify_server.refusals import Refuse, invalid, refuse
 from dify_server.rows import FEATURES, HIDDEN, KINDS, MASK, FakeApp, Row, Variables, stored
-from dify_server.running import Run
+from dify_server.runs import Run
 
 __all__ = [
     "ADMIN_KEY", "EMAIL", "FEATURES", "HIDDEN", "MASK", "PASSWORD", "TOKEN", "FakeApp", "Refuse", "Row", "Timing",

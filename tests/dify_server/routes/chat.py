@@ -8,7 +8,8 @@ from dify_server.calls import Call, Later, Stream, route
 from dify_server.refusals import did_you_mean, refuse
 from dify_server.routes.service import SSE_PING, _finisher, entered, failed_stream, sse, version_of
 from dify_server.rows import Row
-from dify_server.running import Machine, Run, wrong_inputs
+from dify_server.running import Machine, wrong_inputs
+from dify_server.runs import Run
 from dify_server.talks import Talk
 
 _USAGE = {

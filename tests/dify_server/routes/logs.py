@@ -6,7 +6,7 @@ from dify_server import shapes
 from dify_server.calls import Call, cut, route
 from dify_server.refusals import invalid, refuse
 from dify_server.routes.service import log_line
-from dify_server.running import Run
+from dify_server.runs import Run
 
 HERE = "/console/api/apps/<app>"
 

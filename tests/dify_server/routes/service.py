@@ -9,7 +9,8 @@ from dify_server import shapes
 from dify_server.calls import Call, Later, Stream, cut, route
 from dify_server.refusals import invalid, refuse
 from dify_server.rows import FakeApp, Row
-from dify_server.running import KNOWN, Machine, Run, wrong_inputs
+from dify_server.running import KNOWN, Machine, wrong_inputs
+from dify_server.runs import Run
 
 SSE_PING = "event: ping\n\n"
 
