@@ -187,7 +187,11 @@ def _in_flight(replay: "Replay", exchange: "Exchange") -> None:
         if isinstance(one, Exchange) and one.label.startswith("in flight"):
             replay.early[one.name] = pool.submit(replay.send, one)
     _until(lambda: sum(len(one.nodes) == 2 for one in list(world.going.values())) == 2)
-    world.timing.nap, world.timing.ping = 0.01, 0.1
+    world.timing.nap = 0.01
+
+
+def _landed(replay: "Replay", exchange: "Exchange") -> None:
+    replay.world.timing.ping = 0.1
 
 
 def _until(come: Callable[[], bool]) -> None:
@@ -214,6 +218,7 @@ BEFORE: dict[tuple[str, str], Callable[["Replay", "Exchange"], None]] = {
     ("1.13.0/03_versions_rollback", "list versions"): _six_at_once,
     ("1.13.0/05a_service_workflow", "streaming run that is stopped"): _stop_it,
     ("1.13.0/05a_service_workflow", "publish while runs are in flight"): _in_flight,
+    ("1.13.0/05a_service_workflow", "run a deleted version"): _landed,
     ("1.14.2/13_openapi", "rate limit 16"): _counted,
     ("1.14.2/14_difyctl", "approve the CLI's user_code with the console session"): _device,
 }
