@@ -95,6 +95,16 @@ class World:
     def seconds(self) -> int:
         return int(self.now().timestamp())
 
+    def pass_time(self, seconds: float) -> None:
+        """Lets the server's clock go on."""
+        with self.lock:
+            self._time += timedelta(seconds=seconds)
+
+    def set_time(self, moment: datetime) -> None:
+        """Sets the server's clock, which stands at a day of 2026 to begin with."""
+        with self.lock:
+            self._time = moment.astimezone(UTC)
+
     # what a test does
 
     def add_account(self, name: str, role: str = "editor", workspace: str = "") -> Account:
