@@ -15,8 +15,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from support.dify import FakeDify
-from support.dify.world import ADMIN_KEY, EMAIL, PASSWORD, TOKEN, graph
+from dify_server import FakeDify
+from dify_server.world import ADMIN_KEY, EMAIL, PASSWORD, TOKEN, graph
 from support.shared import shared
 
 VERSIONS = ("1.13.0", "1.14.2")
