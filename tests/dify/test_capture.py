@@ -179,7 +179,10 @@ def test_names_in_chinese_and_names_that_are_taken(scene: Scene) -> None:
     short = [app.id.replace("-", "")[:8] for app in several]
     assert len(set(slugs)) == 5
     assert slugs[0] == f"app-{short[0]}" and slugs[1] == f"app-{short[1]}" and slugs[4] == f"app-{short[4]}"
-    assert sorted(slugs[2:4]) in (sorted(["invoice", f"invoice-{short[3]}"]), sorted(["invoice", f"invoice-{short[2]}"]))
+    assert sorted(slugs[2:4]) in (
+        sorted(["invoice", f"invoice-{short[3]}"]),
+        sorted(["invoice", f"invoice-{short[2]}"]),
+    )
     with scene.store.read() as tx:
         assert workflows.find(tx, slugs[0]).name == "发票处理"
     several[0].name, several[0].updated_at = "Bills", several[0].updated_at + 5
@@ -227,7 +230,9 @@ def test_an_app_that_is_deleted_meanwhile_hinders_no_other(scene: Scene) -> None
 
 def test_a_chatflow(scene: Scene) -> None:
     app = scene.dify.world.add_app("talk", mode="advanced-chat", graph=chat("You said {{#sys.query#}}"))
-    scene.dify.world.editor_saves(app, conversation=[{"id": "c1", "name": "seen", "value_type": "string", "value": ""}])
+    scene.dify.world.editor_saves(
+        app, conversation=[{"id": "c1", "name": "seen", "value_type": "string", "value": ""}]
+    )
     scene.dify.world.somebody_publishes(app)
     (outcome,) = scene.capture()
     assert (outcome.versions, outcome.problems) == (1, ())
