@@ -105,8 +105,9 @@ def measure(url: str, way: AdminKey, store: Store) -> None:
     """Two passes, and a third after a few publishes."""
     who = Principal("benchmark")
     store.write(lambda tx: servers.save(tx, who, _SERVER, url, way, facts={}))
-    with connect(url, way, Limits(per_second=1e6)) as client, store.read() as tx:
+    with store.read() as tx:
         server = servers.get(tx, _SERVER)
+    with connect(url, way, Limits(per_second=1e6)) as client:
         recorded = Recorded(client)
         source = Source(store, client, server, who)
         polite = Limits().per_second

@@ -16,6 +16,7 @@ from lastgood import dsl
 from lastgood.db import audit
 from lastgood.db.tx import Tx, utc_text
 from lastgood.errors import (
+    DifyBusy,
     DifyError,
     DifyMissing,
     DifySignInRefused,
@@ -29,7 +30,7 @@ from lastgood.ids import slugify
 from lastgood.targets.dify import around, forms, listing, logs
 from lastgood.targets.dify.contents import document_of
 from lastgood.targets.dify.listing import Listing
-from lastgood.targets.dify.source import Source, author_of, live_id_of, tells_live, time_of
+from lastgood.targets.dify.source import Patience, Source, author_of, live_id_of, time_of
 
 _BATCH = 100  # versions in one transaction
 _AT_ONCE = 3  # apps that are read at once, of the four calls that a server is asked at once
@@ -64,20 +65,26 @@ def capture(
     source: Source, found: Iterable[forms.App], told: Callable[[Captured], None], *, everything: bool = False
 ) -> None:
     """Capture the apps `found`, some at once, and tell of each. An app that cannot be read hinders no other; a server
-    that does not answer, or refuses the way in, ends it. Raises `DifyUnreachable`, `DifySignInRefused`, and what the
-    store raises."""
+    that answers for none of several, wants to be left alone or refuses the way in ends it. Raises `DifyUnreachable`,
+    `DifyBusy`, `DifySignInRefused`, and what the store raises."""
+    patience = Patience()
 
     def one(app: forms.App) -> Captured:
         if source.stopping.is_set():
             return Captured(app.id, app.name, failed=True, problems=("stopped before it",))
         try:
-            return capture_app(source, app, everything=everything)
-        except (DifyUnreachable, DifySignInRefused):
+            outcome = capture_app(source, app, everything=everything)
+        except (DifyBusy, DifySignInRefused):
             raise
+        except DifyUnreachable as error:
+            patience.missed(error)
+            return Captured(app.id, app.name, problems=(str(error),), failed=True)
         except DifyMissing as error:
             return Captured(app.id, app.name, problems=(f"it is gone: {error}",))
         except DifyError as error:
             return Captured(app.id, app.name, problems=(str(error),), failed=True)
+        patience.answered()
+        return outcome
 
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix=f"capture {source.server.name}") as pool:
         for some in batched(found, 4 * _AT_ONCE):  # so that an end comes soon
@@ -95,7 +102,7 @@ def capture_app(source: Source, app: forms.App, *, everything: bool = False) -> 
         known = known_ids(tx, bound) if bound else frozenset()
     first = bound is None or "updated" not in bound.read
     found = listing.read(source.client.console, app.id, known, everything=everything)
-    live_id = _live_id(source, app, found)
+    live_id = _live_id(source, app, found, published=bool(known or found.new))
     outcome = Captured(app.id, app.name, first=first)
     for batch in batched(reversed(found.new), _BATCH):
         read = [(row, *source.secrets(app.id, row)) for row in batch]
@@ -124,7 +131,7 @@ def is_changed(app: forms.App, known: App) -> bool:
     included."""
     if "updated" not in known.read or known.gone_at is not None:
         return True
-    if tells_live(app) and live_id_of(app) != known.live_id:
+    if live_id_of(app) not in (None, known.live_id):
         return True
     return bool(_updated(app) != known.read["updated"])
 
@@ -312,10 +319,11 @@ def _alarm_failed(tx: Tx, source: Source, held: App, version: versions.Version, 
     audit.emit(tx, "version.failed-again", held.workflow_id, payload)
 
 
-def _live_id(source: Source, app: forms.App, found: Listing) -> str | None:
-    """What the app serves. Where versions came since the list of apps was read, that list may be too old to tell."""
+def _live_id(source: Source, app: forms.App, found: Listing, *, published: bool) -> str | None:
+    """What the app serves. Where versions came since the list of apps was read, that list may be too old to tell; and
+    where it tells of nothing although the app was `published`, it tells nothing."""
     told = live_id_of(app)
-    if tells_live(app) and (not found.new or told == found.new[0].id):
+    if not published or (told is not None and (not found.new or told == found.new[0].id)):
         return told
     live = source.client.console.published(app.id)
     return live.id if live else None

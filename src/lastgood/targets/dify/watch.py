@@ -16,7 +16,7 @@ from lastgood.history import apps, channels, placements, workflows
 from lastgood.history.apps import App
 from lastgood.targets.dify import around, forms, listing, logs
 from lastgood.targets.dify.capture import Captured, capture, capture_app, is_changed, keep_draft, known_ids, listed
-from lastgood.targets.dify.source import Source
+from lastgood.targets.dify.source import Patience, Source
 
 Job = Literal["draft", "rows", "logs", "around"]
 # How often each is wanted for an app (seconds; 0: at each look, but not twice in a second), and about how many
@@ -120,6 +120,7 @@ def _sweep(source: Source, memory: Memory, found: Mapping[str, forms.App], reque
         held = {app.app_id: app for app in apps.of_target(tx, source.server.name) if app.app_id in found}
     due = sorted((one for app in held.values() for one in memory.due(app, 20.0)), reverse=True)
     drafts, rows, changes, proven, problems, used = 0, [], 0, [], [], 0
+    patience = Patience()
     for _, app_id, job in due:
         if source.stopping.is_set() or (requests is not None and used + _COST[job] > requests):
             break
@@ -127,6 +128,7 @@ def _sweep(source: Source, memory: Memory, found: Mapping[str, forms.App], reque
             if app_id in source.applying(tx):
                 continue  # an operation of ours is at its draft
         used += _COST[job]
+        memory.last[app_id, job] = memory.now()  # first, so that an app that cannot be read does not stay the next
         try:
             if job == "draft":
                 drafts += _draft(source, found[app_id])
@@ -136,13 +138,16 @@ def _sweep(source: Source, memory: Memory, found: Mapping[str, forms.App], reque
                 proven += logs.read(source, app_id)
             else:
                 changes += len(around.observe(source, app_id))
-        except (DifyUnreachable, DifyBusy, DifySignInRefused):
+            patience.answered()
+        except (DifyBusy, DifySignInRefused):
             raise
+        except DifyUnreachable as error:
+            patience.missed(error)
+            problems.append(f"{found[app_id].name}: {error}")
         except DifyMissing:
             pass  # the next list of apps tells whether it is gone
         except DifyError as error:
             problems.append(f"{found[app_id].name}: {error}")
-        memory.last[app_id, job] = memory.now()
     return Look(drafts=drafts, rows_gone=tuple(rows), changes=changes, proven=tuple(proven), problems=tuple(problems))
 
 
