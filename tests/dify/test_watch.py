@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from dify_server.graphs import graph
-from lastgood.db.tx import parse_time, utc_text
+from lastgood.db.tx import Tx, parse_time, utc_text
 from lastgood.errors import DifyUnreachable
 from lastgood.history import apps, channels, drafts, placements, versions, workflows
 from lastgood.targets.dify.watch import share
@@ -333,3 +333,38 @@ def test_a_server_that_does_not_tell_what_is_live_is_asked_for_it(scene: Scene) 
         scene.dify.world.somebody_publishes(app)
         scene.look(later=20)
     assert scene.app(app).live_id == app.versions[0].id and len(scene.placed(app)) == 4
+
+
+def test_an_operation_that_begins_while_an_app_is_read_keeps_its_own_rows(scene: Scene) -> None:
+    from sqlalchemy import update
+
+    from lastgood.db import tables as t
+
+    app = published(scene)
+    scene.look()
+    held = scene.app(app)
+    mine = update(t.channel).where(t.channel.c.pk == held.channel_pk)
+
+    def begin() -> None:
+        scene.store.write(lambda tx: tx.connection.execute(mine.values(applying="op-abcdefghij")))
+        scene.dify.world.editor_saves(app, graph("ours"))
+        scene.dify.world.somebody_publishes(app)
+
+    scene.dify.world.somebody_publishes(app)
+    scene.dify.faults.before("GET /workflows", begin)
+    scene.look()
+    assert len(scene.placed(app)) == 3 and scene.app(app).live_id == held.live_id
+
+    def end(tx: Tx) -> None:
+        version = versions.by_pk(tx, scene.placed(app)[0].version_pk)
+        placements.add(
+            tx, held, version, app.versions[0].id, label=app.versions[0].version, hash="h", operation="op-a"
+        )
+        apps.saw_live(tx, held, app.versions[0].id, version, since=None, by="us")
+        tx.connection.execute(mine.values(applying=None))
+
+    scene.store.write(end)
+    scene.look()
+    rows = scene.placed(app)
+    assert len(rows) == 5 and [one.operation for one in rows] == [None] * 4 + ["op-a"]
+    assert scene.app(app).live_by == "us"
