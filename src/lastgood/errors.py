@@ -51,6 +51,7 @@
     │   ├── PlanVoid
     │   ├── OperationTaken
     │   ├── OperationOver
+    │   ├── StillCapturing
     │   └── StillApplying
     ├── ChannelMoved                 412  another move came first
     ├── GenerationRequired           428
@@ -349,6 +350,10 @@ class PlanRefused(Conflict):
 class PlanVoid(Conflict):
     """The plan no longer holds: {reasons}. Nothing was changed; make it anew with `lastgood plan` and look at it
     again."""
+
+
+class StillCapturing(Conflict):
+    """{server} is being captured already. Wait for that; its progress is at `GET /v1/servers/{server}/capture`."""
 
 
 class OperationTaken(Conflict):

@@ -3,9 +3,10 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import Integer, bindparam, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -210,7 +211,7 @@ def push(
     `InvalidRequest`."""
     if len(note) > _LONGEST_NOTE:
         raise InvalidRequest(where="note", reason=f"it has {len(note)} characters, and at most {_LONGEST_NOTE} fit")
-    tx.connection.execute(_TURN, {"workflow": workflow.pk})
+    take_turn(tx, workflow)
     bare, given = dsl.take_secrets(document)
     semantic = dsl.semantic_digest(bare)
     digest = content.write_content(tx, bare)
@@ -222,6 +223,40 @@ def push(
     missing = tuple(name for name in names if name not in known)
     if parent is not None and parent.digest == digest and known == held and id in (None, parent.id):
         return Pushed(parent, created=False, secrets_missing=missing)
+    version = add(
+        tx,
+        who,
+        workflow,
+        digest,
+        semantic,
+        known,
+        parent=parent,
+        id=id,
+        author=author,
+        authored_at=authored_at,
+        note=note,
+        origin=origin,
+    )
+    return Pushed(version, created=True, secrets_missing=missing)
+
+
+def add(
+    tx: Tx,
+    who: Principal,
+    workflow: Workflow,
+    digest: str,
+    semantic: str,
+    secrets: Mapping[str, str],
+    *,
+    parent: Version | None,
+    id: str | None = None,
+    author: str = "",
+    authored_at: str | None = None,
+    note: str = "",
+    origin: str = "push",
+) -> Version:
+    """A new version of `workflow` on stored content, with its secret values; what `push` and `captured.keep` do once
+    they know that there is none yet. Raises `IdTaken`, `InvalidId`, `InvalidRequest`."""
     version_pk = tx.connection.execute(
         _ADD,
         {
@@ -242,12 +277,17 @@ def push(
         },
     ).scalar_one()
     version = by_pk(tx, version_pk)
-    for name, value in known.items():
+    for name, value in secrets.items():
         sealed = {"fingerprint": tx.ring.fingerprint(value), "sealed": tx.ring.seal(value, f"{version.id}/{name}")}
         tx.connection.execute(_ADD_SECRET, {"version_pk": version_pk, "name": name, **sealed})
     audit.append(tx, who, "workflow:push", f"workflow/{workflow.id}/version/{version.id}", after=digest, reason=note)
     audit.emit(tx, "version.pushed", workflow.id, {"version": version.id, "digest": digest, "actor": who.name})
-    return Pushed(version, created=True, secrets_missing=missing)
+    return version
+
+
+def take_turn(tx: Tx, workflow: Workflow) -> None:
+    """Wait for whoever else is adding a version to `workflow`."""
+    tx.connection.execute(_TURN, {"workflow": workflow.pk})
 
 
 def shared_snapshot(tx: Tx, who: Principal, digest: str, semantic: str) -> int:
@@ -422,17 +462,26 @@ def _must_be_free(tx: Tx, id: str) -> None:
 
 def _count(tx: Tx, kind: str, day: str, at_least: int = 0) -> int:
     """The next running number of `kind` on `day`; with `at_least`, count on from there."""
-    added = (pg_insert if tx.postgres else sqlite_insert)(t.counter).values(
-        workspace_pk=tx.workspace, kind=kind, day=day, last=max(1, at_least)
-    )
-    known = t.counter.c.last
-    greatest = func.greatest(known, at_least) if tx.postgres else func.max(known, at_least)
-    statement = added.on_conflict_do_update(
-        index_elements=[t.counter.c.workspace_pk, t.counter.c.kind, t.counter.c.day],
-        set_={"last": greatest if at_least else known + 1},
-    ).returning(known)
-    number: int = tx.connection.execute(statement).scalar_one()
+    values = {"workspace": tx.workspace, "of_kind": kind, "on_day": day, "first": max(1, at_least), "least": at_least}
+    number: int = tx.connection.execute(_counting(tx.postgres, at_least > 0), values).scalar_one()
     return number
+
+
+@cache
+def _counting(postgres: bool, jump: bool) -> Any:
+    """The statement of `_count`; with `jump` it goes on from `least`. To build it takes longer than to run it."""
+    added = (pg_insert if postgres else sqlite_insert)(t.counter).values(
+        workspace_pk=bindparam("workspace"),
+        kind=bindparam("of_kind"),
+        day=bindparam("on_day"),
+        last=bindparam("first"),
+    )
+    known, least = t.counter.c.last, bindparam("least", type_=Integer)
+    greatest = func.greatest(known, least) if postgres else func.max(known, least)
+    return added.on_conflict_do_update(
+        index_elements=[t.counter.c.workspace_pk, t.counter.c.kind, t.counter.c.day],
+        set_={"last": greatest if jump else known + 1},
+    ).returning(known)
 
 
 def _iso(text: str) -> str:
