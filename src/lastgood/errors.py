@@ -18,6 +18,8 @@
     │   ├── RequestTimeout           408
     │   ├── InvalidExpectation
     │   ├── InvalidPlan
+    │   ├── InvalidMapping
+    │   ├── InvalidOverlay
     │   └── NoGraph                       an app mode that is kept but cannot be run
     ├── Unauthenticated              401
     ├── Denied                       403
@@ -49,6 +51,7 @@
     │   ├── DoesNotFit
     │   ├── PlanRefused
     │   ├── PlanVoid
+    │   ├── NotPromotable
     │   ├── OperationTaken
     │   ├── OperationOver
     │   └── StillApplying
@@ -206,6 +209,15 @@ class InvalidPlan(InvalidInput):
     """{source}, {where}: {reason}. Mend that, or make the plan anew with `lastgood plan`; nothing was changed."""
 
 
+class InvalidMapping(InvalidInput):
+    """The mapping file {source}, {where}: {reason}. `lastgood promote … --write-mapping FILE` writes a draft of one;
+    nothing was changed."""
+
+
+class InvalidOverlay(InvalidInput):
+    """The overlay file {source}, {where}: {reason}. Nothing was changed."""
+
+
 class NoGraph(InvalidInput):
     """{version} is a {mode} app, which has no graph: Lastgood keeps its versions but cannot run them."""
 
@@ -344,6 +356,10 @@ class DoesNotFit(Conflict):
 class PlanRefused(Conflict):
     """This {kind} is refused: {reasons}. Mend that, choose another version with --to, or force it with --force and a
     --reason; nothing was changed."""
+
+
+class NotPromotable(Conflict):
+    """{version} is not promoted from {origin} to {target}: {reasons} Nothing was changed."""
 
 
 class PlanVoid(Conflict):

@@ -1,7 +1,7 @@
 """Publish and rollback: which target is allowed, and the move to it in the caller's transaction."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from lastgood.access import decisions
 from lastgood.db.audit import Principal
@@ -60,8 +60,9 @@ def publish(
     force: bool = False,
     operation: str | None = None,
     rules: RuleSettings = PLAIN,
+    kind: Literal["publish", "promote"] = "publish",
 ) -> Moved:
-    """Point `channel` (made when it is new) to a version, candidates included.
+    """Point `channel` (made when it is new) to a version, candidates included. `kind` is what the move is called.
 
     A failed version needs `force`, the permission for it and a reason; one that its target cannot run is refused.
     It gets its SemVer by what changed since the highest number (`rules` raises change rules), or `semver` where that
@@ -70,7 +71,7 @@ def publish(
     version = check_publish(tx, who, workflow, version_id, force=force, reason=reason)
     pointer = channels.ensure(tx, workflow, channel)
     channels.expect(tx, workflow, pointer, expected)
-    moved = _move(tx, who, workflow, pointer, version, "publish", expected, reason, "named", operation)
+    moved = _move(tx, who, workflow, pointer, version, kind, expected, reason, "named", operation)
     # After the compare-and-set: of two that publish at once, the second hears that the channel moved, not that its
     # number is taken.
     bump = numbering.number(tx, who, moved.to, semver, force=force, reason=reason, rules=rules)

@@ -86,6 +86,8 @@ class Plan:
     consumer_positions: Positions = "keep"
     conditions: tuple[str, ...] = ()
     responsible: str = ""
+    # The channel that a published version was promoted from; empty for any other publish.
+    promoted_from: str = ""
     not_rolled_back: tuple[str, ...] = NOT_ROLLED_BACK
 
     def as_data(self) -> dict[str, Any]:

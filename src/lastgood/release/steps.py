@@ -131,6 +131,7 @@ def move(doing: Doing, tx: Tx) -> Result:
                 planned.to_version,
                 semver=plan.semver,
                 rules=RuleSettings(doing.means.settings.rules),
+                kind="promote" if plan.promoted_from else "publish",
                 **common,
             )
         else:

@@ -10,7 +10,19 @@ from lastgood.db.store import Store
 from lastgood.dsl.rules import RULES, RuleSettings
 from lastgood.errors import Unavailable
 from lastgood.release.verification import Upstream
-from lastgood.server import checks, cluster, documents, impact, meaning, operations, pointers, proofs, state, triggers
+from lastgood.server import (
+    checks,
+    cluster,
+    documents,
+    impact,
+    meaning,
+    operations,
+    pointers,
+    promotion,
+    proofs,
+    state,
+    triggers,
+)
 from lastgood.server.context import Context
 from lastgood.server.problems import BodyLimit, add_problems
 
@@ -42,6 +54,18 @@ def make_app(
     )
     add_problems(app)
     app.add_middleware(BodyLimit, most=_MOST_BYTES)
-    for part in (documents, meaning, impact, pointers, operations, proofs, checks, state, triggers, cluster):
+    for part in (
+        documents,
+        meaning,
+        impact,
+        pointers,
+        promotion,
+        operations,
+        proofs,
+        checks,
+        state,
+        triggers,
+        cluster,
+    ):
         app.include_router(part.router)
     return app

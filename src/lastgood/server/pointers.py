@@ -95,7 +95,7 @@ def publish(
         verify=body.verify,
         on_verification_failure=body.on_verification_failure,
     )
-    return _do(served, who, Wanted(workflow, channel, body.version, expected), draft, key)
+    return do(served, who, Wanted(workflow, channel, body.version, expected), draft, key)
 
 
 @router.post("/workflows/{workflow}/channels/{channel}/rollback", summary="Point a channel back to a good version")
@@ -117,7 +117,7 @@ def rollback(
         verify=body.verify,
         on_verification_failure=body.on_verification_failure,
     )
-    return _do(served, who, Wanted(workflow, channel, body.to, expected), draft, key)
+    return do(served, who, Wanted(workflow, channel, body.to, expected), draft, key)
 
 
 @router.get("/workflows/{workflow}/moves", summary="Every move of every channel, newest first")
@@ -140,7 +140,7 @@ def _may_force(served: Context, who: Principal, workflow: str, force: bool) -> N
         decisions.require(served.store, who, "rollback:force", f"workflow/{workflow}")
 
 
-def _do(served: Context, who: Principal, wanted: Wanted, draft: Plan, key: str | None) -> dict[str, Any]:
+def do(served: Context, who: Principal, wanted: Wanted, draft: Plan, key: str | None) -> dict[str, Any]:
     """Plan one move, do it in this thread, and give its answer. Raises what refused it; then nothing was moved."""
     means = served.means()
     plan = planning.make(means, draft.kind, [wanted], draft)
