@@ -67,11 +67,17 @@ def make(tx: Tx, workflow: Workflow, channel: str, to: str | None = None) -> Kit
     hidden = dict.fromkeys(dsl.secret_names(document), KEEP)
     files = {
         README: _packaged(README),
-        DOCUMENT: dsl.to_yaml(dsl.put_secrets(document, hidden)),
+        DOCUMENT: dsl.to_yaml(_named(dsl.put_secrets(document, hidden), app)),
         SCRIPT: _packaged(SCRIPT),
         FACTS: json.dumps(facts, indent=1, ensure_ascii=False) + "\n",
     }
     return Kit(version, app, files, warnings)
+
+
+def _named(document: dsl.Document, app: App) -> dsl.Document:
+    """The document under the app's own name, since an import gives the app the name in the file at once."""
+    named = document.data.get("app")
+    return dsl.Document({**document.data, "app": {**(named if isinstance(named, dict) else {}), "name": app.name}})
 
 
 def _version(tx: Tx, workflow: Workflow, channel: Channel, to: str | None) -> Version:
