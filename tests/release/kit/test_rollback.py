@@ -10,6 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import NAMESPACE_DNS, uuid5
 
 import pytest
 
@@ -92,7 +93,7 @@ def values(row: Row) -> dict[str, Any]:
 
 
 def variable(name: str, value: Any, kind: str = "string") -> dict[str, Any]:
-    return {"id": f"00000000-0000-0000-0000-{abs(hash(name)) % 10**12:012}", "name": name, "value": value,
+    return {"id": str(uuid5(NAMESPACE_DNS, name)), "name": name, "value": value,
             "value_type": kind, "description": ""}  # fmt: skip
 
 
