@@ -74,6 +74,8 @@ def promote(
     engine.warm()
     means = served.means()
     ready = promoting.prepare(means, body.wanted(workflow))
+    with served.store.read() as tx:  # a stale caller must not leave a version behind
+        channels.expect(tx, ready.workflow, channels.present(tx, ready.workflow, body.to), expected)
     version = promoting.keep(means, who, ready, shown=body.shown)
     draft = Plan(
         "publish",
