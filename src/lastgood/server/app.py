@@ -15,6 +15,7 @@ from lastgood.server import (
     cluster,
     documents,
     impact,
+    kit,
     meaning,
     operations,
     pointers,
@@ -66,6 +67,7 @@ def make_app(
         state,
         triggers,
         cluster,
+        kit,
     ):
         app.include_router(part.router)
     return app
