@@ -210,7 +210,7 @@ def push(
     `InvalidRequest`."""
     if len(note) > _LONGEST_NOTE:
         raise InvalidRequest(where="note", reason=f"it has {len(note)} characters, and at most {_LONGEST_NOTE} fit")
-    tx.connection.execute(_TURN, {"workflow": workflow.pk})
+    take_turn(tx, workflow)
     bare, given = dsl.take_secrets(document)
     semantic = dsl.semantic_digest(bare)
     digest = content.write_content(tx, bare)
@@ -222,6 +222,40 @@ def push(
     missing = tuple(name for name in names if name not in known)
     if parent is not None and parent.digest == digest and known == held and id in (None, parent.id):
         return Pushed(parent, created=False, secrets_missing=missing)
+    version = add(
+        tx,
+        who,
+        workflow,
+        digest,
+        semantic,
+        known,
+        parent=parent,
+        id=id,
+        author=author,
+        authored_at=authored_at,
+        note=note,
+        origin=origin,
+    )
+    return Pushed(version, created=True, secrets_missing=missing)
+
+
+def add(
+    tx: Tx,
+    who: Principal,
+    workflow: Workflow,
+    digest: str,
+    semantic: str,
+    secrets: Mapping[str, str],
+    *,
+    parent: Version | None,
+    id: str | None = None,
+    author: str = "",
+    authored_at: str | None = None,
+    note: str = "",
+    origin: str = "push",
+) -> Version:
+    """A new version of `workflow` on stored content, with its secret values; what `push` and `captured.keep` do once
+    they know that there is none yet. Raises `IdTaken`, `InvalidId`, `InvalidRequest`."""
     version_pk = tx.connection.execute(
         _ADD,
         {
@@ -242,12 +276,17 @@ def push(
         },
     ).scalar_one()
     version = by_pk(tx, version_pk)
-    for name, value in known.items():
+    for name, value in secrets.items():
         sealed = {"fingerprint": tx.ring.fingerprint(value), "sealed": tx.ring.seal(value, f"{version.id}/{name}")}
         tx.connection.execute(_ADD_SECRET, {"version_pk": version_pk, "name": name, **sealed})
     audit.append(tx, who, "workflow:push", f"workflow/{workflow.id}/version/{version.id}", after=digest, reason=note)
     audit.emit(tx, "version.pushed", workflow.id, {"version": version.id, "digest": digest, "actor": who.name})
-    return Pushed(version, created=True, secrets_missing=missing)
+    return version
+
+
+def take_turn(tx: Tx, workflow: Workflow) -> None:
+    """Wait for whoever else is adding a version to `workflow`."""
+    tx.connection.execute(_TURN, {"workflow": workflow.pk})
 
 
 def shared_snapshot(tx: Tx, who: Principal, digest: str, semantic: str) -> int:
