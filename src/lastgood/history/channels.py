@@ -21,7 +21,7 @@ from lastgood.ids import check_channel
 
 LIVE = "live"
 SHADOW = "rehearsal"  # where rollbacks are rehearsed: nobody is served by it, and nothing starts its versions
-Kind = Literal["publish", "rollback", "undo", "promote", "adopt"]
+Kind = Literal["publish", "rollback", "undo", "promote", "adopt", "heal"]
 
 _FROM, _TO = t.version.alias("moved_from"), t.version.alias("moved_to")
 _FIND = (

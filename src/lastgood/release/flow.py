@@ -52,9 +52,7 @@ class Standing(Protocol):
     def state(self) -> str: ...
 
 
-def next_step(
-    steps: Mapping[str, Standing], on_failure: OnFailure, wish: str, *, writes: bool = False
-) -> str | None:
+def next_step(steps: Mapping[str, Standing], on_failure: OnFailure, wish: str, *, writes: bool = False) -> str | None:
     """The name of the step to run now, ``ask`` when a person must decide first, None when all is done. `writes`: it
     moves the pointer of a Dify app by writing there."""
 

@@ -9,10 +9,11 @@ from time import perf_counter
 from lastgood.db.tx import Tx
 from lastgood.errors import LastgoodError, OperationTaken, StoreFull, StoreUnreachable
 from lastgood.release import flow, journal
+from lastgood.release.doing import Doing, Result
 from lastgood.release.journal import Operation
 from lastgood.release.means import Means
 from lastgood.release.plan import Plan
-from lastgood.release.steps import ACTIONS, EFFECTS, Doing, Result
+from lastgood.release.steps import ACTIONS, EFFECTS
 
 _RENEW_SECONDS = journal.LEASE_MS / 3000
 

@@ -1,8 +1,8 @@
 """Documents to the form in which a draft is written, and whether what Dify has is what was meant.
 
-Secret values follow one protocol: the value itself where it is known; else `KEEP`, and that only under the id that the
-draft itself has for a variable of that name, because under any other Dify stores these letters. What is neither known
-nor in the draft is refused before anything is written."""
+Secret values follow one protocol: the value itself where it is known; else `KEEP`, and that only under the id that
+the draft itself has for a variable of that name, because under any other Dify stores these letters. What is neither
+known nor in the draft is refused before anything is written."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from lastgood.dsl.document import node_data, node_type
 from lastgood.errors import DatasetsEncrypted, SecretsUnknown
 from lastgood.targets.dify.forms import KEEP, Raw, Workflow
 
-SECRET = "secret"
+SECRET = "secret"  # noqa: S105 - a kind of variable
 
 
 @dataclass(frozen=True, slots=True)
