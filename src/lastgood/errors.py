@@ -51,6 +51,7 @@
     │   ├── PlanVoid
     │   ├── OperationTaken
     │   ├── OperationOver
+    │   ├── StillCapturing
     │   ├── StillApplying
     │   ├── SecretsUnknown                secrets of a version that neither Lastgood nor Dify's draft has
     │   ├── SecretsUnread                 secrets of a draft that a write would lose
@@ -356,6 +357,10 @@ class PlanRefused(Conflict):
 class PlanVoid(Conflict):
     """The plan no longer holds: {reasons}. Nothing was changed; make it anew with `lastgood plan` and look at it
     again."""
+
+
+class StillCapturing(Conflict):
+    """{server} is being captured already. Wait for that; its progress is at `GET /v1/servers/{server}/capture`."""
 
 
 class OperationTaken(Conflict):

@@ -5,6 +5,7 @@ from uuid import uuid4
 import pytest
 
 from dify_server import FakeDify
+from dify_server.graphs import chat
 from dify_server.world import ADMIN_KEY, TOKEN, FakeApp, graph
 from lastgood.errors import (
     DifyDraftChanged,
@@ -282,10 +283,15 @@ def test_the_service_api_of_an_app(dify: FakeDify, client_of: Connect) -> None:
         service.run({"name": "x"}, "u", version=str(uuid4()))
     with pytest.raises(InvalidRequest):
         service.run({"name": "x"}, "u", version="../run")
-    answered = service.chat("hello", "u")
+
+
+def test_a_message_to_a_chatflow(dify: FakeDify, client_of: Connect) -> None:
+    app = dify.world.add_app("talk", mode="advanced-chat", graph=chat("A {{#sys.query#}}"))
+    row = dify.world.publish(app)
+    answered = client_of(dify).service(dify.world.add_key(app)).chat("hello", "u")
     assert answered.answer == "A hello"
     assert answered.run is not None
-    assert answered.run.workflow_id == second.id
+    assert answered.run.workflow_id == row.id
     assert answered.conversation_id
 
 

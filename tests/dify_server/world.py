@@ -1,234 +1,304 @@
-"""The fake's state and Dify's rules on it: drafts guarded by a hash, versions, secrets behind masks, sessions."""
+"""The stand-in's state, and what a test does to it: adds apps, edits and publishes as somebody else would."""
 
-import hashlib
-import json
+import threading
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-EMAIL = "owner@example.com"
-PASSWORD = "correct horse 9"
-ADMIN_KEY = "admin-key-of-the-fake"
-TOKEN = "dfoa_token-of-the-fake"
-MASK = "*" * 20
-HIDDEN = "[__HIDDEN__]"
-FEATURES: dict[str, Any] = {
-    "opening_statement": "",
-    "suggested_questions": [],
-    "retriever_resource": {"enabled": True},
-}
+from dify_server import triggers
+from dify_server.graphs import graph
+from dify_server.people import ADMIN_KEY, EMAIL, PASSWORD, TOKEN, Account, People
+from dify_server.refusals import Refuse, invalid, refuse
+from dify_server.rows import FEATURES, HIDDEN, KINDS, MASK, FakeApp, Row, Variables, stored
+from dify_server.running import Run
 
-
-class Refuse(Exception):
-    """Ends a request with a status and a body."""
-
-    def __init__(self, status: int, body: Any) -> None:
-        super().__init__(status)
-        self.status = status
-        self.body = body
-
-
-def refuse(status: int, code: str, message: str) -> Refuse:
-    return Refuse(status, {"code": code, "message": message, "status": status})
+__all__ = [
+    "ADMIN_KEY", "EMAIL", "FEATURES", "HIDDEN", "MASK", "PASSWORD", "TOKEN", "FakeApp", "Refuse", "Row", "Timing",
+    "World", "graph", "refuse",
+]  # fmt: skip
 
 
 @dataclass
-class Row:
-    """A row of Dify's workflow table: the draft or a version."""
+class Timing:
+    """Seconds. `latency` of a run, `linger` of a stream's socket after its last event, `hang` of a call that hangs,
+    `ping` between pings; what a node sleeps is multiplied by `nap`."""
 
-    id: str
-    version: str
-    graph: dict[str, Any]
-    features: dict[str, Any]
-    environment_variables: list[dict[str, Any]]
-    conversation_variables: list[dict[str, Any]]
-    marked_name: str = ""
-    marked_comment: str = ""
-    created_at: int = 0
-
-
-@dataclass
-class FakeApp:
-    """An app with its rows, keys and what belongs to no version."""
-
-    id: str
-    name: str
-    mode: str = "workflow"
-    draft: Row | None = None
-    versions: list[Row] = field(default_factory=list)
-    keys: list[dict[str, Any]] = field(default_factory=list)
-    triggers: list[dict[str, Any]] = field(default_factory=list)
-    webhooks: dict[str, dict[str, Any]] = field(default_factory=dict)
-    mcp: dict[str, Any] | None = None
-    tool: dict[str, Any] | None = None
-    runs: list[dict[str, Any]] = field(default_factory=list)
-    created_at: int = 1_795_454_310
+    latency: float = 0.0
+    linger: float = 0.05
+    hang: float = 300.0
+    ping: float = 10.0
+    nap: float = 0.01
 
 
 class World:
-    """Everything one fake server knows. `newer` is 1.14.2, else 1.13.0."""
+    """Everything one stand-in knows. `newer` is 1.14.2, else 1.13.0. `lock` is held while a request is handled; the
+    methods here take it too, so a test may call them at any time."""
 
     def __init__(self, version: str) -> None:
         self.version = version
         self.newer = version != "1.13.0"
         self.openapi = self.newer
-        self.plain_passwords = False
         self.tokens_in_body = False
-        self.workspace_id = str(uuid4())
-        self.account = {"id": str(uuid4()), "name": "Owner", "email": EMAIL}
+        self.admin_key = ADMIN_KEY
+        self.token_rate = 10_000  # calls of /openapi/v1 a minute and token
+        self.url = "http://dify.test"
+        self.timing = Timing()
+        self.lock = threading.RLock()
+        self.people = People()
+        self.workspace_id = self.people.add_workspace("W")
+        self.owner = self.people.add("Owner", EMAIL, self.workspace_id)
+        self.people.tokens[TOKEN] = {"account": self.owner.id, "id": str(uuid4()), "label": "the fake's", "calls": 0}
         self.apps: dict[str, FakeApp] = {}
-        self.access: set[str] = set()
-        self.refresh: set[str] = set()
-        self.csrf: set[str] = set()
-        self.wrong_passwords = 0
-        self.number = 0
+        self.imports: dict[str, dict[str, Any]] = {}
+        self.end_users: dict[tuple[str, str], str] = {}
+        self.going: dict[str, Run] = {}  # by task id
         self._time = datetime(2026, 11, 23, 17, 0, tzinfo=UTC)
 
+    # what older tests reach for
+
+    access = property(lambda self: self.people.access)
+    refresh = property(lambda self: self.people.refresh)
+    csrf = property(lambda self: self.people.csrf)
+
+    @property
+    def plain_passwords(self) -> bool:
+        return self.people.plain_passwords
+
+    @plain_passwords.setter
+    def plain_passwords(self, value: bool) -> None:
+        self.people.plain_passwords = value
+
+    @property
+    def wrong_passwords(self) -> int:
+        """How often one was tried."""
+        return sum(self.people.wrong.values())
+
+    @wrong_passwords.setter
+    def wrong_passwords(self, value: int) -> None:
+        self.people.wrong = {EMAIL: value}
+
+    @property
+    def account(self) -> dict[str, Any]:
+        return self.owner.short
+
+    def token(self, kind: str) -> str:
+        return self.people.token(kind)
+
     def now(self) -> datetime:
+        """A millisecond later each time."""
         self._time += timedelta(milliseconds=1)
         return self._time
 
-    def token(self, kind: str) -> str:
-        self.number += 1
-        return f"{kind}-{self.number}-{uuid4().hex}"
+    def seconds(self) -> int:
+        return int(self.now().timestamp())
 
-    def add_app(self, name: str, *, mode: str = "workflow", output: str = "name") -> FakeApp:
-        """An app with a draft of two nodes."""
-        app = FakeApp(str(uuid4()), name, mode)
-        app.draft = Row(str(uuid4()), "draft", graph(output), deepcopy(FEATURES), [], [], created_at=app.created_at)
+    # what a test does
+
+    def add_account(self, name: str, role: str = "editor", workspace: str = "") -> Account:
+        """One more person, who signs in with ``<name>@example.com`` and `PASSWORD`."""
+        with self.lock:
+            return self.people.add(name, f"{name}@example.com", workspace or self.workspace_id, role)
+
+    def add_app(
+        self, name: str, *, mode: str = "workflow", output: str = "name", graph: dict[str, Any] | None = None,
+        workspace: str = "",
+    ) -> FakeApp:  # fmt: skip
+        """An app with a draft: `graph`, or two nodes that answer the input under the name `output`."""
+        with self.lock:
+            app = self.new_app(name, mode, self.people.owner(workspace or self.workspace_id), workspace)
+            content = graph if graph is not None else two_nodes(output)
+            if mode in ("workflow", "advanced-chat"):
+                self.store(app, self.owner, content, deepcopy(FEATURES), [], [])
+            return app
+
+    def add_key(self, app: FakeApp) -> str:
+        """A Service API key of an app."""
+        with self.lock:
+            token = self.token("app")
+            app.keys.append({
+                "id": str(uuid4()), "type": "app", "token": token, "last_used_at": None, "created_at": self.seconds(),
+            })  # fmt: skip
+            return token
+
+    def editor_saves(
+        self, app: FakeApp, graph: dict[str, Any] | None = None, *, environment: Variables | None = None,
+        conversation: Variables | None = None, features: dict[str, Any] | None = None, by: Account | None = None,
+    ) -> Row:  # fmt: skip
+        """An editor's autosave, with the right hash: what is not given stays."""
+        with self.lock:
+            old = app.draft
+            return self.store(
+                app,
+                by or self.owner,
+                graph if graph is not None else deepcopy(old.graph) if old else two_nodes("name"),
+                features if features is not None else deepcopy(old.features) if old else deepcopy(FEATURES),
+                environment if environment is not None else old.environment_variables if old else [],
+                conversation if conversation is not None else old.conversation_variables if old else [],
+            )
+
+    def somebody_publishes(self, app: FakeApp, name: str = "", comment: str = "", by: Account | None = None) -> Row:
+        """A publish in Dify's own editor."""
+        return self.publish(app, name, comment, by)
+
+    def somebody_deletes(self, app: FakeApp, row: Row) -> None:
+        """A version deleted in Dify's own editor."""
+        with self.lock:
+            app.versions.remove(row)
+
+    def point(self, app: FakeApp, row: Row) -> None:
+        """Moves the app's pointer as an ``UPDATE`` in Dify's database would."""
+        with self.lock:
+            app.pointer = row.id
+
+    # Dify's own doing
+
+    def new_app(self, name: str, mode: str, by: Account, workspace: str = "") -> FakeApp:
+        moment = self.seconds()
+        app = FakeApp(
+            str(uuid4()), name, mode, created_at=moment, updated_at=moment, tenant=workspace or self.workspace_id,
+            created_by=by.id, updated_by=by.id,
+        )  # fmt: skip
+        app.site = {"code": uuid4().hex[:16], "title": name, "icon": app.icon, "icon_background": app.icon_background}
         self.apps[app.id] = app
         return app
 
-    def app(self, app_id: str) -> FakeApp:
-        if app_id not in self.apps:
-            raise refuse(404, "app_not_found", "App not found.")
-        return self.apps[app_id]
+    def app(self, app_id: str, workspace: str = "", more: str = "") -> FakeApp:
+        found = self.apps.get(app_id)
+        if found is None or (workspace and found.tenant != workspace):
+            raise refuse(404, "app_not_found", f"App not found.{more}")
+        return found
 
     def hash(self, row: Row) -> str:
-        content: dict[str, Any] = {"graph": row.graph}
-        if not self.newer:
-            content["features"] = row.features
-        return hashlib.sha256(f"{json.dumps(content, sort_keys=True)}None".encode()).hexdigest()
+        return row.hash(self.newer)
 
-    def sync(self, app: FakeApp, body: dict[str, Any]) -> Row:
+    def sync(self, app: FakeApp, body: dict[str, Any], by: Account | None = None) -> Row:
+        """Saves the draft as a client asks."""
         for name in ("graph", "features"):
-            if not isinstance(body.get(name), dict):
-                raise refuse(400, "invalid_param", f"1 validation error\n{name}\n  Field required [type=missing]")
+            if name not in body:
+                raise invalid("SyncDraftWorkflowPayload", name, "Field required", "missing", body, self.newer)
+            if not isinstance(body[name], dict):
+                raise invalid(
+                    "SyncDraftWorkflowPayload", name, "Input should be a valid dictionary", "dict_type", body[name],
+                    self.newer,
+                )  # fmt: skip
         for name in ("environment_variables", "conversation_variables"):
             if name in body and not isinstance(body[name], list):
-                raise refuse(400, "invalid_param", f"1 validation error\n{name}\n  Input should be a valid list")
+                raise invalid(
+                    "SyncDraftWorkflowPayload", name, "Input should be a valid list", "list_type", body[name],
+                    self.newer,
+                )  # fmt: skip
         if app.draft is not None and body.get("hash") != self.hash(app.draft):
-            raise refuse(409, "draft_workflow_not_sync", "The graph might have been modified, refresh and resubmit.")
-        stored = {item["id"]: item.get("value") for item in (app.draft.environment_variables if app.draft else [])}
-        variables = deepcopy(body.get("environment_variables") or [])
-        for item in variables:
-            item.pop("selector", None)  # made of the name when it is asked for
-            if item.get("value_type") == "secret":
-                item["value"] = self._secret(item, stored)
-        app.draft = Row(
-            app.draft.id if app.draft else str(uuid4()),
-            "draft",
-            body["graph"],
-            body["features"],
-            variables,
+            raise refuse(
+                409,
+                "draft_workflow_not_sync",
+                "Workflow graph might have been modified, please refresh and resubmit.",
+            )
+        _check_variables([*(body.get("environment_variables") or []), *(body.get("conversation_variables") or [])])
+        _check_features(body["features"], self.newer)
+        return self.store(
+            app, by or self.owner, body["graph"], body["features"], body.get("environment_variables") or [],
             body.get("conversation_variables") or [],
-        )
+        )  # fmt: skip
+
+    def store(
+        self, app: FakeApp, by: Account, graph: dict[str, Any], features: dict[str, Any], environment: Variables,
+        conversation: Variables, *, mask_kept: bool = True,
+    ) -> Row:  # fmt: skip
+        """Writes the draft. Name and icon of the app stay."""
+        old, moment = app.draft, self.seconds()
+        variables = stored(environment, old.environment_variables if old else [], self.newer, mask_kept)
+        talking = [
+            {"description": "", **{name: value for name, value in one.items() if name != "selector"}}
+            for one in conversation
+        ]
+        app.draft = Row(
+            old.id if old else str(uuid4()), "draft", graph, features, deepcopy(variables), deepcopy(talking),
+            old.marked_name if old else "", old.marked_comment if old else "", old.created_at if old else moment,
+            old.created_by if old else by.id, moment, by.id if old else "",
+        )  # fmt: skip
+        triggers.sync_webhooks(self, app, app.draft)
         return app.draft
 
-    def _secret(self, item: dict[str, Any], stored: dict[str, Any]) -> Any:
-        value, known = item.get("value"), item["id"] in stored
-        if value == HIDDEN and known:
-            return stored[item["id"]]
-        if self.newer and value == MASK:
-            return stored[item["id"]] if known else HIDDEN
-        return value
+    def publish(self, app: FakeApp, name: str = "", comment: str = "", by: Account | None = None) -> Row:
+        """Makes a version of the draft, whoever wrote it last."""
+        with self.lock:
+            if app.draft is None:
+                raise refuse(400, "invalid_param", "No valid workflow found.")
+            triggers.check(app.draft)
+            who, now = by or self.owner, self.now()
+            row = app.draft.copy(
+                id=str(uuid4()), version=now.strftime("%Y-%m-%d %H:%M:%S.%f"), marked_name=name,
+                marked_comment=comment, created_at=int(now.timestamp()), created_by=who.id,
+                updated_at=int(now.timestamp()), updated_by="",
+            )  # fmt: skip
+            app.versions.insert(0, row)
+            app.pointer = row.id
+            app.updated_by, app.updated_at = who.id, row.created_at
+            triggers.sync_webhooks(self, app, row)
+            triggers.sync_triggers(self, app, row)
+            if app.tool:
+                app.tool["synced"] = False  # it stays bound to the version it was made of
+            return row
 
-    def publish(self, app: FakeApp, name: str = "", comment: str = "") -> Row:
-        if app.draft is None:
-            raise refuse(400, "invalid_param", "No valid workflow found.")
-        row = deepcopy(app.draft)
-        now = self.now()
-        row.id, row.version = str(uuid4()), now.strftime("%Y-%m-%d %H:%M:%S.%f")
-        row.marked_name, row.marked_comment, row.created_at = name, comment, int(now.timestamp())
-        app.versions.insert(0, row)
-        kinds = {"trigger-webhook", "trigger-schedule", "trigger-plugin"}
-        app.triggers = [
-            next((one for one in app.triggers if one["node_id"] == node["id"]), self._trigger(node))
-            for node in row.graph.get("nodes", [])
-            if node["data"].get("type") in kinds
-        ]
-        for trigger in app.triggers:
-            if trigger["trigger_type"] == "trigger-webhook":
-                app.webhooks.setdefault(trigger["node_id"], self._webhook(trigger["node_id"]))
-        if app.tool:
-            app.tool["synced"] = False
-        return row
+    # runs
 
-    def record(self, app: FakeApp, row: Row, triggered_from: str = "app-run") -> dict[str, Any]:
-        """A run of a version, in the app's log."""
-        run = {
-            "id": str(uuid4()), "version": row.version, "status": "succeeded", "triggered_from": triggered_from,
-            "error": None, "elapsed_time": 0.03, "total_tokens": 0, "total_steps": 2, "created_at": 1_795_454_320,
-            "finished_at": 1_795_454_320, "exceptions_count": 0,
-        }  # fmt: skip
-        app.runs.insert(0, run)
+    def begin(
+        self, app: FakeApp, row: Row, inputs: dict[str, Any], user: str, *, triggered_from: str = "app-run",
+        created_from: str = "service-api", **more: Any,
+    ) -> Run:  # fmt: skip
+        """A run about to go. Inputs that the start node does not ask for are left out."""
+        wanted = [one["variable"] for one in row.inputs]
+        given = {name: inputs[name] for name in wanted if name in inputs} if row.node("start") else dict(inputs)
+        run = Run(app, row, given, user, triggered_from, created_from, self.seconds(), **more)
+        self.end_user(run)
         return run
 
-    def sign_in(self, email: str, sent: str) -> None:
-        if self.wrong_passwords >= 6:
-            raise refuse(429, "email_code_login_limit", "Too many wrong passwords.")
-        if not self.plain_passwords:
-            sent = decoded(sent)
-        if (email, sent) != (EMAIL, PASSWORD):
-            self.wrong_passwords += 1
-            raise refuse(401, "authentication_failed", "Invalid email or password.")
+    def end_user(self, run: Run) -> str:
+        return self.end_users.setdefault((run.app.tenant, f"{run.user_kind}:{run.user}"), str(uuid4()))
 
-    def open(self) -> tuple[str, str, str]:
-        """A new session's tokens."""
-        access, refresh, csrf = self.token("access"), self.token("refresh"), self.token("csrf")
-        self.access.add(access)
-        self.refresh.add(refresh)
-        self.csrf.add(csrf)
-        return access, refresh, csrf
+    def finished(self, run: Run) -> None:
+        """Writes a run into the app's log."""
+        if run.triggered_from != "workflow-tool":
+            run.app.runs.insert(0, log_entry(run))
 
-    def _trigger(self, node: dict[str, Any]) -> dict[str, Any]:
-        moment = self.now().isoformat().removesuffix("+00:00")
-        return {
-            "id": str(uuid4()), "trigger_type": node["data"]["type"], "title": node["id"], "node_id": node["id"],
-            "provider_name": "", "icon": "", "status": "enabled", "created_at": moment, "updated_at": moment,
-        }  # fmt: skip
-
-    def _webhook(self, node_id: str) -> dict[str, Any]:
-        code = self.token("hook")
-        return {
-            "id": str(uuid4()), "webhook_id": code, "webhook_url": f"http://dify.test/triggers/webhook/{code}",
-            "webhook_debug_url": f"http://dify.test/triggers/webhook-debug/{code}", "node_id": node_id,
-            "created_at": self.now().isoformat().removesuffix("+00:00"),
-        }  # fmt: skip
+    def record(
+        self, app: FakeApp, row: Row, triggered_from: str = "app-run", status: str = "succeeded"
+    ) -> dict[str, Any]:
+        """A run of a version, in the app's log, without running it."""
+        with self.lock:
+            run = self.begin(app, row, {}, "u", triggered_from=triggered_from)
+            run.status, run.elapsed = status, 0.03
+            app.runs.insert(0, log_entry(run))
+            return app.runs[0]
 
 
-def decoded(sent: str) -> str:
-    import base64
-
-    try:
-        return base64.b64decode(sent, validate=True).decode()
-    except ValueError:
-        raise refuse(401, "authentication_failed", "Invalid encrypted data") from None
-
-
-def graph(output: str, *, trigger: str = "") -> dict[str, Any]:
-    """A graph of two nodes, whose answer is its input under the name `output`."""
-    kind = f"trigger-{trigger}" if trigger else "start"
-    start: dict[str, Any] = {"type": kind, "title": "start"}
-    if not trigger:
-        start["variables"] = [{"variable": "name", "label": "name", "type": "text-input", "required": True}]
-    value = {"variable": output, "value_selector": ["start", "name"]}
+def log_entry(run: Run) -> dict[str, Any]:
+    """A run as the log keeps it; ``run`` is the run itself."""
     return {
-        "nodes": [
-            {"id": "start", "data": start},
-            {"id": "end", "data": {"type": "end", "title": "end", "outputs": [value]}},
-        ],
-        "edges": [{"id": "e1", "source": "start", "target": "end"}],
-    }
+        "id": run.id, "version": run.row.version, "status": run.status, "triggered_from": run.triggered_from,
+        "error": run.error, "elapsed_time": run.elapsed, "total_tokens": 0, "total_steps": len(run.nodes),
+        "created_at": run.created_at, "finished_at": run.created_at,
+        "exceptions_count": 1 if run.status == "failed" else 0, "run": run, "log_id": str(uuid4()),
+    }  # fmt: skip
+
+
+def two_nodes(output: str) -> dict[str, Any]:
+    return graph(output)
+
+
+def _check_variables(variables: Variables) -> None:
+    for one in variables:
+        kind = str(one.get("value_type", ""))
+        if not kind.startswith("array") and kind not in KINDS:
+            raise refuse(400, "invalid_param", f"not supported value type {kind}")
+
+
+def _check_features(features: dict[str, Any], newer: bool) -> None:
+    limit = (features.get("file_upload") or {}).get("number_limits", 0)
+    if isinstance(limit, str) and not limit.isdigit():
+        raise invalid(
+            "FileUploadConfig", "number_limits",
+            "Input should be a valid integer, unable to parse string as an integer", "int_parsing", limit, newer,
+        )  # fmt: skip

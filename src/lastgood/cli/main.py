@@ -16,6 +16,7 @@ from lastgood.cli import (
     checks,
     cluster,
     documents,
+    drafts,
     impact,
     keys,
     meaning,
@@ -24,6 +25,7 @@ from lastgood.cli import (
     output,
     proofs,
     running,
+    servers,
     state,
     triggers,
 )
@@ -77,6 +79,19 @@ add(
     },
     "Know them",
 )
+add(
+    app,
+    {
+        "connect": servers.connect_server,
+        "servers": servers.servers,
+        "bind": servers.bind,
+        "capture": servers.capture,
+        "watch": servers.watch,
+        "drafts": drafts.drafts,
+    },
+    "Beside Dify",
+)
+app.add_typer(drafts.draft, name="draft", rich_help_panel="Beside Dify")
 add(app, {"verify": checks.verify, "mark": proofs.mark}, "Prove them")
 app.add_typer(proofs.smoke, name="smoke", rich_help_panel="Prove them")
 add(

@@ -19,7 +19,7 @@ from lastgood.errors import (
     NothingLive,
     NotRunnable,
 )
-from lastgood.history import apps, channels, retention, triggers, versions
+from lastgood.history import apps, channels, retention, served, triggers, versions
 from lastgood.history.channels import Channel, Kind
 from lastgood.history.versions import Version
 from lastgood.history.workflows import Workflow
@@ -177,8 +177,8 @@ def proof(tx: Tx, version: Version) -> str:
 def proven(tx: Tx, version: Version) -> tuple[str, str, str] | None:
     """The newest evidence that `version` is good: what, when (UTC text) and by whom."""
     for piece in versions.evidence_of(tx, version, 1, state="stable"):
-        marked = f"marked stable ({piece['detail'].get('reason', '')})"
-        what = "smoke requests passed" if piece["kind"] == "smoke" else marked
+        reason = piece["detail"].get("reason", "")
+        what = {"smoke": "smoke requests passed", served.KIND: reason}.get(piece["kind"], f"marked stable ({reason})")
         return what, piece["at"], piece["actor"]
     return None
 

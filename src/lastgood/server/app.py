@@ -10,7 +10,20 @@ from lastgood.db.store import Store
 from lastgood.dsl.rules import RULES, RuleSettings
 from lastgood.errors import Unavailable
 from lastgood.release.verification import Upstream
-from lastgood.server import checks, cluster, documents, impact, meaning, operations, pointers, proofs, state, triggers
+from lastgood.server import (
+    checks,
+    cluster,
+    documents,
+    drafts,
+    impact,
+    meaning,
+    operations,
+    pointers,
+    proofs,
+    servers,
+    state,
+    triggers,
+)
 from lastgood.server.context import Context
 from lastgood.server.problems import BodyLimit, add_problems
 
@@ -42,6 +55,9 @@ def make_app(
     )
     add_problems(app)
     app.add_middleware(BodyLimit, most=_MOST_BYTES)
-    for part in (documents, meaning, impact, pointers, operations, proofs, checks, state, triggers, cluster):
+    for part in (
+        *(documents, meaning, impact, pointers, operations, proofs, checks, state, triggers, cluster),
+        *(servers, drafts),
+    ):
         app.include_router(part.router)
     return app

@@ -81,10 +81,10 @@ def read(client: Client, app_id: str, mode: str) -> tuple[Found, Collection[ApiK
                 found["webhook"] = hooks
     servers = _maybe(lambda: (client.integration.mcp_server(app_id),))
     if servers is not None:
-        found["mcp"] = {"": _mcp(one) for one in servers if one is not None}
+        found["mcp"] = {one.id: _mcp(one) for one in servers if one is not None}
     tools = _maybe(lambda: (client.integration.tool(app_id),))
     if tools is not None:
-        found["tool"] = {"": _tool(one) for one in tools if one is not None}
+        found["tool"] = {one.id: _tool(one) for one in tools if one is not None}
     return found, tokens
 
 
