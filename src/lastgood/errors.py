@@ -388,8 +388,8 @@ class SecretsUnread(Conflict):
 
 
 class DatasetsEncrypted(Conflict):
-    """{what} names the knowledge bases of {nodes} as an export does, encrypted, which a draft on {server} cannot take.
-    Capture it from Dify, or promote it, which maps them; nothing was written."""
+    """{what} names the knowledge bases of {nodes} as an export does, encrypted, which a draft on {server} cannot
+    take. Capture it from Dify, or promote it, which maps them; nothing was written."""
 
 
 class DraftTaken(Conflict):

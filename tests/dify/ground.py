@@ -103,7 +103,9 @@ class Ground:
         with self.store.read() as tx:
             server = servers.get(tx, SERVER)
         told: list[Any] = []
-        capture(Source(self.store, client, server, ALICE), listed(Source(self.store, client, server, ALICE)), told.append)
+        capture(
+            Source(self.store, client, server, ALICE), listed(Source(self.store, client, server, ALICE)), told.append
+        )
         assert not [one for one in told if one.failed or one.problems], told
 
     def set_way(self, way: Way) -> None:

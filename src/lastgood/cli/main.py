@@ -26,6 +26,7 @@ from lastgood.cli import (
     proofs,
     running,
     servers,
+    standing,
     state,
     triggers,
 )
@@ -57,6 +58,8 @@ add(
         "plan": operations.plan,
         "impact": impact.impact,
         "rollback": operations.rollback,
+        "adopt": standing.adopt,
+        "heal": standing.heal,
         "operations": operations.operations,
         "operation": operations.operation,
         "rehearse": operations.rehearse,
@@ -99,6 +102,7 @@ add(
     {
         "status": state.status,
         "changes": state.changes,
+        "drift": standing.drift,
         "doctor": state.doctor,
         "triggers": triggers.triggers,
         "cluster": cluster.cluster,

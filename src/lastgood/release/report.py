@@ -172,6 +172,11 @@ def _steps(operation: Operation) -> Iterator[str]:
 
 def _detail(step: Step) -> str:
     """What is worth saying of a step on one line."""
+    told = next((_flat(step.detail[name]) for name in ("warning", "left", "corrected") if step.detail.get(name)), "")
+    return told or _plain_detail(step)
+
+
+def _plain_detail(step: Step) -> str:
     if problem := step.detail.get("problem"):
         return str(problem.get("detail", ""))
     if step.state == "skipped":
@@ -180,9 +185,6 @@ def _detail(step: Step) -> str:
         return _counted(step.detail["items"]) if step.detail["items"] else "nothing is declared to check"
     if step.detail.get("unconfirmed"):
         return "not confirmed by " + ", ".join(step.detail["unconfirmed"])
-    for name in ("warning", "left", "corrected"):
-        if step.detail.get(name):
-            return _flat(step.detail[name])
     if "hook" in step.detail and step.state == "failed":
         said = _flat(step.detail.get("output", ""))[-200:]
         return f"{step.detail['hook']} ended with {step.detail.get('code')}" + (f": {said}" if said else "")

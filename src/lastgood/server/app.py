@@ -21,6 +21,7 @@ from lastgood.server import (
     pointers,
     proofs,
     servers,
+    standing,
     state,
     triggers,
 )
@@ -57,7 +58,7 @@ def make_app(
     app.add_middleware(BodyLimit, most=_MOST_BYTES)
     for part in (
         *(documents, meaning, impact, pointers, operations, proofs, checks, state, triggers, cluster),
-        *(servers, drafts),
+        *(servers, drafts, standing),
     ):
         app.include_router(part.router)
     return app

@@ -1,4 +1,4 @@
-"""Asking Dify what an app serves, and keeping what is seen: a version that history does not know is captured first."""
+"""Asking Dify what an app serves, and keeping what is seen; a version that history does not know is captured."""
 
 from dataclasses import dataclass
 

@@ -275,8 +275,8 @@ def _put_back(place: Place, kept: drafts.Draft, told: dict[str, Any]) -> Result:
     undone = place.doing.operation.kind in ("rollback", "heal") or place.doing.undoing
     if rolled_back is not None and undone and rolled_back.semantic_digest == kept.semantic_digest:
         detail["warning"] = (
-            f"The draft in Dify still holds {rolled_back.id}, which was just rolled back: who publishes it there brings "
-            f"it back. `lastgood draft restore {place.app.slug} {place.version.id}` sets it to {place.version.id}."
+            f"The draft in Dify still holds {rolled_back.id}, which was just rolled back: who publishes it there "
+            f"brings it back. `lastgood draft restore {place.app.slug} {place.version.id}` takes it out."
         )
     now = writing.read_draft(place.client, place.app.app_id)
     if now is not None and _is(place, kept, now):

@@ -27,12 +27,12 @@ CHECK: Final = "way"
 
 _ANY = select(exists(select(t.app.c.pk)))
 _WINDOWS: Final[Mapping[str, str]] = {
-    "route": "the gateway names the version by its id, at once and for all its clients; the web app, MCP and webhooks "
-    "follow when the app itself was published in the background",
+    "route": "the gateway names the version by its id, at once and for all its clients; the web app, MCP and "
+    "webhooks follow when the app itself was published in the background",
     "publish": "the draft is kept, the version written over it and published, and the draft put back. What an editor "
     "saves in these moments is kept and told",
-    "restore": "the draft is kept, Dify brings the version back into it by itself and publishes it, and the draft is put "
-    "back. What an editor saves in these moments is kept and told",
+    "restore": "the draft is kept, Dify brings the version back into it by itself and publishes it, and the draft is "
+    "put back. What an editor saves in these moments is kept and told",
     "database": "one compare-and-set in Dify's own database; no draft is touched, and triggers are not re-made",
 }
 
@@ -159,7 +159,7 @@ def _of_content(means: Means, planned: PlannedMove, sight: Sight) -> Iterator[tu
     if hooks and planned.way == "route":
         yield (
             "warn",
-            "It has webhooks, which are called in Dify itself: they follow when the app was published in the background.",
+            "It has webhooks, which Dify itself answers: they follow when the app was published in the background.",
             "webhooks",
         )
     if planned.way == "database":
@@ -187,7 +187,7 @@ def _of_content(means: Means, planned: PlannedMove, sight: Sight) -> Iterator[tu
         names = ", ".join(sorted(body.kept))
         yield (
             "warn",
-            f"The values of {names} in {version.id} are not kept here, so those of the draft on {app.target} are used.",
+            f"The values of {names} in {version.id} are not kept here, so those of {app.target}'s draft are used.",
             "secrets",
         )
 
