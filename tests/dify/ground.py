@@ -10,6 +10,7 @@ from typing import Any
 from dify_server import FakeDify
 from dify_server.rows import FakeApp, Row
 from dify_server.world import ADMIN_KEY
+from lastgood.catalogue import Dify
 from lastgood.db.store import Store, open_store
 from lastgood.history import apps, channels, drafts, placements, versions, workflows
 from lastgood.history.apps import App, Way
@@ -18,6 +19,7 @@ from lastgood.history.versions import Version
 from lastgood.release import journal, operation, planning
 from lastgood.release.journal import Operation
 from lastgood.release.means import Means
+from lastgood.release.placing import standing
 from lastgood.release.plan import Kind, Plan
 from lastgood.release.planning import Wanted
 from lastgood.release.verification import Upstream
@@ -131,6 +133,23 @@ class Ground:
         with self.store.read() as tx:
             found = placements.find(tx, self.app, row.id) if row else None
         return found.version if found else None
+
+    def stands(self) -> str:
+        """How the app stands to its channel, as it was last seen."""
+        with self.store.read() as tx:
+            return standing.of(tx, self.app, self.channel).state
+
+    def forbid_correction(self) -> None:
+        """As `[dify] correct = false`."""
+        self.store.settings = self.store.settings.model_copy(update={"dify": Dify.model_validate({"correct": False})})
+
+    def graphs_kept(self) -> list[Any]:
+        """The graphs of every draft state and version that is kept."""
+        with self.store.read() as tx:
+            workflow = workflows.by_pk(tx, self.app.workflow_pk)
+            found = [drafts.document_of(tx, one).graph for one in drafts.listing(tx, workflow, 1000)]
+            found += [versions.document_of(tx, one).graph for one in versions.page(tx, workflow, limit=1000)]
+        return found
 
     def secrets_kept(self) -> set[str]:
         """Every secret value that is kept of drafts and versions."""
