@@ -137,7 +137,7 @@ def servers(ctx: typer.Context, wide: Wide = False, as_json: Json = False) -> No
 def bind(
     ctx: typer.Context,
     workflow: Workflow,
-    server: Annotated[str, typer.Option("--server-name", "-s", help="The connected Dify server.")] = "",
+    on: Annotated[str, typer.Option("--on", metavar="SERVER", help="The connected Dify server.")] = "",
     app: Annotated[str, typer.Option("--app", help="Id or name of the app there.")] = "",
     channel: Channel = "live",
     way: Annotated[
@@ -151,10 +151,10 @@ def bind(
 
     \b
     Examples:
-      lastgood bind prod-invoice --server-name staging --app "Invoice (staging)" --channel staging
+      lastgood bind prod-invoice --on staging --app "Invoice (staging)" --channel staging
       lastgood bind prod-invoice --way route
     """
-    body = {"server": server, "app": app, "channel": channel, "way": way}
+    body = {"server": on, "app": app, "channel": channel, "way": way}
     with connect(given(ctx)) as api:
         bound = api.post("workflows", workflow, "apps", body=body)
     if as_json:
@@ -170,7 +170,7 @@ def bind(
 
 def capture(
     ctx: typer.Context,
-    server: Server,
+    dify: Server,
     app: Annotated[str | None, typer.Option("--app", help="One app only, by its id or name.")] = None,
     every: Annotated[bool, typer.Option("--all", "-a", help="Read everything again, whatever is known.")] = False,
     as_json: Json = False,
@@ -186,8 +186,8 @@ def capture(
       lastgood capture prod --all
     """
     with connect(given(ctx)) as api:
-        begun = api.post("servers", server, "capture", body={"app": app, "all": every})
-        found = _follow(api, server, begun)
+        begun = api.post("servers", dify, "capture", body={"app": app, "all": every})
+        found = _follow(api, dify, begun)
     if as_json:
         output.print_json(found)
     else:
@@ -198,7 +198,7 @@ def capture(
 
 def watch(
     ctx: typer.Context,
-    server: Server,
+    dify: Server,
     once: Annotated[bool, typer.Option("--once", help="Look once, at everything, and end.")] = False,
     every: Annotated[float, typer.Option("--every", min=1, help="Seconds between two looks.")] = 20.0,
     as_json: Json = False,
@@ -214,7 +214,7 @@ def watch(
     """
     with connect(given(ctx)) as api:
         while True:
-            found = api.post("servers", server, "look")
+            found = api.post("servers", dify, "look")
             if as_json:
                 output.print_json(found)
             else:

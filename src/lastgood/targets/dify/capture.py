@@ -39,7 +39,8 @@ _MOST_UNREADABLE = 200
 @dataclass(frozen=True, slots=True)
 class Captured:
     """What became of one app: how many new versions, and rows of Dify's that hold a version already kept; whether a
-    state of its draft was kept; names of secret variables whose values are not known; what else is to be told."""
+    state of its draft was kept; names of secret variables whose values are not known; what else is to be told;
+    whether it was the first time, which reads its logs and what is around it too."""
 
     app: str
     name: str
@@ -49,6 +50,7 @@ class Captured:
     draft: bool = False
     secrets_missing: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    first: bool = False
     failed: bool = False
     """Whether it could not be read whole, and is read again by the next pass."""
 
@@ -94,7 +96,7 @@ def capture_app(source: Source, app: forms.App, *, everything: bool = False) -> 
     first = bound is None or "updated" not in bound.read
     found = listing.read(source.client.console, app.id, known, everything=everything)
     live_id = _live_id(source, app, found)
-    outcome = Captured(app.id, app.name)
+    outcome = Captured(app.id, app.name, first=first)
     for batch in batched(reversed(found.new), _BATCH):
         read = [(row, *source.secrets(app.id, row)) for row in batch]
         outcome = source.store.write(partial(_keep, source=source, app=app, batch=read, outcome=outcome, first=first))

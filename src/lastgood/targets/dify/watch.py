@@ -19,7 +19,8 @@ from lastgood.targets.dify.capture import Captured, capture, capture_app, is_cha
 from lastgood.targets.dify.source import Source
 
 Job = Literal["draft", "rows", "logs", "around"]
-# How often each is wanted for an app (seconds; 0: at each look), and about how many requests it takes.
+# How often each is wanted for an app (seconds; 0: at each look, but not twice in a second), and about how many
+# requests it takes.
 _EVERY: Final[Mapping[Job, float]] = {"draft": 0.0, "rows": 300.0, "logs": 60.0, "around": 600.0}
 _COST: Final[Mapping[Job, int]] = {"draft": 1, "rows": 1, "logs": 1, "around": 6}
 _PINNED_EVERY = 60.0  # of a version that the gateway names by its id, whether it is still there
@@ -33,13 +34,19 @@ class Memory:
     last: dict[tuple[str, Job], float] = field(default_factory=dict)
     now: Callable[[], float] = monotonic
 
+    def captured(self, one: Captured) -> None:
+        """An app was read just now; its secrets are looked at once more, but not within the same second."""
+        if not one.failed:
+            jobs: tuple[Job, ...] = ("draft", "logs", "around", "rows") if one.first else ("draft",)
+            self.last |= {(one.app, job): self.now() for job in jobs}
+
     def due(self, held: App, least: float) -> list[tuple[float, str, Job]]:
         """What is due of an app, each with how overdue it is."""
         found = []
         for job, usual in _EVERY.items():
             every = _PINNED_EVERY if job == "rows" and held.way == "route" else usual
             waited = self.now() - self.last.get((held.app_id, job), float("-inf"))
-            if waited >= every:
+            if waited >= max(every, 1.0):
                 found.append((waited / max(every, least, 1.0), held.app_id, job))
         return found
 
@@ -85,6 +92,8 @@ def look(source: Source, memory: Memory, *, requests: int | None = None) -> Look
     still = [app for app in found.values() if app.id not in moving]
     changed = [app for app in still if app.id not in held or is_changed(app, held[app.id])]
     capture(source, reversed(changed), told.append)
+    for one in told:
+        memory.captured(one)
     gone = _gone_apps(source, [app for app in held.values() if app.app_id not in found and app.gone_at is None])
     seen = [app.pk for app in held.values() if app.app_id in found]
     source.store.write(lambda tx: apps.set_seen(tx, seen))
