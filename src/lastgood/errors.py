@@ -54,7 +54,15 @@
     │   ├── NotPromotable
     │   ├── OperationTaken
     │   ├── OperationOver
-    │   └── StillApplying
+    │   ├── StillCapturing
+    │   ├── StillApplying
+    │   ├── SecretsUnknown                secrets of a version that neither Lastgood nor Dify's draft has
+    │   ├── SecretsUnread                 secrets of a draft that a write would lose
+    │   ├── DatasetsEncrypted
+    │   ├── DraftTaken                    somebody edits the draft
+    │   ├── PublishedMeanwhile            somebody published in Dify
+    │   ├── NotAsMeant                    Dify serves something else than was published
+    │   └── NothingToHeal
     ├── ChannelMoved                 412  another move came first
     ├── GenerationRequired           428
     ├── ServerRefused                     what a server said to the command line
@@ -367,6 +375,10 @@ class PlanVoid(Conflict):
     again."""
 
 
+class StillCapturing(Conflict):
+    """{server} is being captured already. Wait for that; its progress is at `GET /v1/servers/{server}/capture`."""
+
+
 class OperationTaken(Conflict):
     """{operation} is being worked on by {owner}. Watch it with `lastgood operation {operation} --watch`; should that
     process be dead, another takes it over within {seconds} s."""
@@ -379,6 +391,40 @@ class OperationOver(Conflict):
 class StillApplying(Conflict):
     """Channel {channel} of {workflow} is being moved by {operation}; wait for it, then look at `lastgood log
     {workflow}`."""
+
+
+class SecretsUnknown(Conflict):
+    """{what} has the secret {names}, whose value is not kept here, and the draft on {server} has none of that name.
+    Add it to the draft in Dify, or push the version with its value; nothing was written."""
+
+
+class SecretsUnread(Conflict):
+    """The draft of {app} on {server} has secrets that this account may not read ({reason}), so they could not be put
+    back after a write. Connect with an account that may export secrets (the role of editor); nothing was written."""
+
+
+class DatasetsEncrypted(Conflict):
+    """{what} names the knowledge bases of {nodes} as an export does, encrypted, which a draft on {server} cannot
+    take. Capture it from Dify, or promote it, which maps them; nothing was written."""
+
+
+class DraftTaken(Conflict):
+    """The draft of {app} on {server} was changed by {who} at {at} while {operation} was under way: {what}. It was not
+    overwritten. Agree with them, then begin again."""
+
+
+class PublishedMeanwhile(Conflict):
+    """{who} published {label} of {app} on {server} while {operation} was under way. It was left as it is; look at
+    `lastgood drift {workflow}` and decide."""
+
+
+class NotAsMeant(Conflict):
+    """What {server} serves of {app} after the publish is not {version}: {what}. Look at `lastgood drift {workflow}`;
+    `lastgood heal {workflow}` puts ours back."""
+
+
+class NothingToHeal(Conflict):
+    """{server} serves what {channel} of {workflow} says ({version}); there is nothing to {what}."""
 
 
 class ChannelMoved(LastgoodError):

@@ -19,6 +19,7 @@ from pydantic_settings import (
 from lastgood.catalogue import (
     DataCheck,
     Dependency,
+    Dify,
     Health,
     Hook,
     Listener,
@@ -90,11 +91,27 @@ class Settings(BaseSettings):
         default=300.0, ge=60, description="Seconds after which the slot of a schedule that nobody ran is passed over."
     )
 
+    watch_seconds: float = Field(
+        default=20.0, ge=0, description="Seconds between two looks at each Dify server; 0 looks at none."
+    )
+    draft_keep: int = Field(default=50, ge=1, description="Newest states of each draft that are kept.")
+    draft_days: float = Field(default=30.0, ge=0, description="Days that a state of a draft is kept at least.")
+    evidence_runs: int = Field(
+        default=30, ge=1, description="Finished runs in Dify's logs from which on they can prove a version."
+    )
+    evidence_failures: float = Field(
+        default=0.10,
+        ge=0,
+        le=1,
+        description="Share of failed runs that a version proven by Dify's logs surely (95 %) does not exceed.",
+    )
+
     rules: dict[str, str] = Field(
         default={},
         description="Change rules raised to a severity or a tier, such as model-changed = 'breaking'.",
     )
     rollback: Rollback = Field(default_factory=Rollback, description="How rollbacks are done.")
+    dify: Dify = Field(default=Dify.model_validate({}), description="How Dify servers are written to.")
     services: dict[str, Service] = Field(default={}, description="The service catalogue.")
     middleware: dict[str, Middleware] = Field(
         default={}, description="Queues, caches and databases that workflows need."

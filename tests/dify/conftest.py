@@ -7,7 +7,10 @@ import pytest
 
 from dify_server import FakeDify
 from dify_server.world import ADMIN_KEY, EMAIL, PASSWORD
+from lastgood.db.store import Store
 from lastgood.targets.dify import AdminKey, Client, Clock, Limits, Password, Way, connect
+
+from .capturing import Scene
 
 QUICK = Limits(per_second=100_000, whole_seconds=5, connect_seconds=2)
 Connect = Callable[..., Client]
@@ -56,3 +59,9 @@ def client_of(waits: list[float]) -> Iterator[Connect]:
 def admin(dify: FakeDify) -> AdminKey:
     """The way in by the fake's admin key."""
     return AdminKey(ADMIN_KEY, dify.world.workspace_id)
+
+
+@pytest.fixture
+def scene(dify: FakeDify, store: Store, client_of: Connect) -> Scene:
+    """A stand-in of each version connected to a store of each kind."""
+    return Scene(dify, store, client_of(dify, admin(dify)))

@@ -16,6 +16,7 @@ from lastgood.cli import (
     checks,
     cluster,
     documents,
+    drafts,
     impact,
     keys,
     kit,
@@ -26,6 +27,8 @@ from lastgood.cli import (
     promote,
     proofs,
     running,
+    servers,
+    standing,
     state,
     triggers,
 )
@@ -58,6 +61,8 @@ add(
         "plan": operations.plan,
         "impact": impact.impact,
         "rollback": operations.rollback,
+        "adopt": standing.adopt,
+        "heal": standing.heal,
         "operations": operations.operations,
         "operation": operations.operation,
         "rehearse": operations.rehearse,
@@ -81,6 +86,19 @@ add(
     },
     "Know them",
 )
+add(
+    app,
+    {
+        "connect": servers.connect_server,
+        "servers": servers.servers,
+        "bind": servers.bind,
+        "capture": servers.capture,
+        "watch": servers.watch,
+        "drafts": drafts.drafts,
+    },
+    "Beside Dify",
+)
+app.add_typer(drafts.draft, name="draft", rich_help_panel="Beside Dify")
 add(app, {"verify": checks.verify, "mark": proofs.mark}, "Prove them")
 app.add_typer(proofs.smoke, name="smoke", rich_help_panel="Prove them")
 add(
@@ -88,6 +106,7 @@ add(
     {
         "status": state.status,
         "changes": state.changes,
+        "drift": standing.drift,
         "doctor": state.doctor,
         "triggers": triggers.triggers,
         "cluster": cluster.cluster,

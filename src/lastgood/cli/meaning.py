@@ -66,7 +66,7 @@ def diff(
     else:
         first, second = (found["old"]["id"], found["new"]["id"]) if "old" in found else (what, old)
         output.write(output.paint(output.flat(f"{first} → {second}: {found['summary']}"), "bold"))
-        _show(found["lines"])
+        show_lines(found["lines"])
         _show_meaning(found["changes"])
     if exit_code and found["lines"]:
         raise typer.Exit(_DIFFERS)
@@ -301,7 +301,8 @@ def _bytes(path: Path) -> bytes:
         raise InvalidRequest(where=str(path), reason=os.strerror(error.errno or 0)) from None
 
 
-def _show(lines: list[dict[str, Any]]) -> None:
+def show_lines(lines: list[dict[str, Any]]) -> None:
+    """Print the lines of a difference, as the API gives them."""
     for line in lines:
         if line["role"] == "heading":
             output.write("\n" + output.paint(line["text"], "bold"))

@@ -86,7 +86,7 @@ def promote(
         body["on_verification_failure"] = on_failure
         with output.progress("publishing and verifying"):
             done = api.post("workflows", workflow, "promotions", body=body, expected=shown["to"]["generation"])
-    raise typer.Exit(moves.tell(done, as_json))
+    raise typer.Exit(moves.tell_move(done, as_json))
 
 
 def _tell(shown: dict[str, Any], as_json: bool) -> None:

@@ -1,8 +1,9 @@
 """Apps on Dify servers: which channel each one runs, and what it was last seen to serve."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import batched
 from typing import Any, Final, Literal
 
 from sqlalchemy import bindparam, insert, select, update
@@ -18,6 +19,7 @@ from lastgood.history.workflows import Workflow
 
 DIFY: Final = "dify"
 Way = Literal["route", "publish", "restore", "database"]
+_CHUNK = 500  # apps in one statement
 WAYS: Final[tuple[Way, ...]] = ("route", "publish", "restore", "database")
 
 _LIVE, _CONVERGE = t.version.alias("live"), t.version.alias("converge")
@@ -219,6 +221,17 @@ def set_read(tx: Tx, app: App, **read: Any) -> None:
     now = tx.connection.execute(select(t.app.c.read).where(t.app.c.pk == app.pk)).scalar_one()
     merged = json.dumps({**json.loads(now), **read})
     tx.connection.execute(update(t.app).where(t.app.c.pk == app.pk).values(read=merged))
+
+
+def rename(tx: Tx, app: App, name: str) -> None:
+    """Keep what the app is called now."""
+    tx.connection.execute(update(t.app).where(t.app.c.pk == app.pk).values(name=name))
+
+
+def set_seen(tx: Tx, app_pks: Collection[int]) -> None:
+    """Keep that these apps were seen just now, whatever they serve."""
+    for some in batched(app_pks, _CHUNK):
+        tx.connection.execute(update(t.app).where(t.app.c.pk.in_(some)).values(seen_at=tx.now))
 
 
 def set_gone(tx: Tx, app: App) -> None:

@@ -131,8 +131,8 @@ def keep(
     *,
     who: Principal | None = None,
 ) -> Draft:
-    """Keep `document` with the values of its secret variables as the newest state of the draft of `app`; where that is
-    what the last kept state holds, that one is given and nothing is added.
+    """Keep `document` with the values of its secret variables as the newest state of the draft of `app`; where that
+    is what the last kept state holds, that one is given and nothing is added.
 
     Secret values may stand in the document too, those in `secrets` win. `changed_at` is stored time (UTC text)."""
     bare, within = dsl.take_secrets(document)
@@ -158,7 +158,7 @@ def keep(
         "sealed": tx.ring.seal(json.dumps(values), f"draft/{id}") if values else None,
     }
     tx.connection.execute(_ADD, row)
-    facts = {"author": author, "changed_at": changed_at, "after": digest, "operation": operation}
+    facts: dict[str, Any] = {"author": author, "changed_at": changed_at, "after": digest, "operation": operation}
     audit.append(tx, keeper, "draft:keep", f"workflow/{app.workflow_id}/draft/{id}", reason=why, **facts)
     return get(tx, id)
 

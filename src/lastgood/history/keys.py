@@ -1,6 +1,7 @@
 """App keys: what a client shows to the gateway. Stored as keyed hashes, shown once."""
 
 import secrets
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
@@ -36,6 +37,14 @@ _WORKFLOW = (
     .join(t.workflow, t.channel.c.workflow_pk == t.workflow.c.pk)
     .where(t.app_key.c.hash == bindparam("hash"), t.app_key.c.revoked_at.is_(None))
 )
+_BY_HASH = select(t.app_key.c.id, t.app_key.c.channel_pk, t.app_key.c.placed_id, t.app_key.c.revoked_at).where(
+    t.app_key.c.hash == bindparam("hash")
+)
+_PLACED = select(t.app_key.c.id, t.app_key.c.placed_id).where(
+    t.app_key.c.channel_pk == bindparam("channel"),
+    t.app_key.c.placed_id.is_not(None),
+    t.app_key.c.revoked_at.is_(None),
+)
 _LONGEST = 63
 
 
@@ -70,6 +79,50 @@ def create(
     audit.append(tx, who, "key:create", f"workflow/{workflow.id}/key/{row['id']}", reason=name)
     shown = {k: v for k, v in row.items() if k not in {"channel_pk", "hash", "revision"}}
     return {**shown, "channel": channel, "key": value}
+
+
+def adopt(
+    tx: Tx, who: Principal, workflow_id: str, channel_pk: int, *, token: str, placed_id: str, name: str
+) -> bool:
+    """Let a key that Dify made for an app open the channel that the app runs; the key itself is not kept. False where
+    it does so already, or `token` is no whole key (a server may show a part of it only)."""
+    if not is_whole(token):
+        return False
+    hashed = tx.ring.lookup(token)
+    held = tx.connection.execute(_BY_HASH, {"hash": hashed}).first()
+    if held is not None and held.revoked_at is None and (held.placed_id or held.channel_pk != channel_pk):
+        return False  # somebody gave it to another channel, or it is known
+    values = {
+        "channel_pk": channel_pk,
+        "placed_id": placed_id,
+        "revoked_at": None,
+        "revision": routing.bump(tx),
+    }
+    if held is not None:
+        tx.connection.execute(update(t.app_key).where(t.app_key.c.hash == hashed).values(**values))
+        id = held.id
+    else:
+        id = random_id("key-", 8)
+        row = {"id": id, "name": name[:_LONGEST], "prefix": token[:8], "hash": hashed}
+        tx.connection.execute(insert(t.app_key), {**row, **values, "created_at": tx.now, "created_by": who.name})
+    audit.append(tx, who, "key:create", f"workflow/{workflow_id}/key/{id}", reason="Dify's key of the app")
+    return True
+
+
+def is_whole(token: str) -> bool:
+    """Whether `token` can be a whole app key rather than the part of one that a server shows."""
+    return token.startswith("app-") and len(token) >= 16 and token.isascii() and not set(token) & set("*.… ")
+
+
+def revoke_placed(tx: Tx, who: Principal, workflow_id: str, channel_pk: int, keep: Collection[str]) -> int:
+    """End the keys of a channel that are Dify's, but for those whose id there is in `keep`. Gives their number."""
+    rows = tx.connection.execute(_PLACED, {"channel": channel_pk}).all()
+    gone = [row for row in rows if row.placed_id not in keep]
+    for row in gone:
+        ended = {"revoked_at": tx.now, "revision": routing.bump(tx)}
+        tx.connection.execute(update(t.app_key).where(t.app_key.c.id == row.id).values(**ended))
+        audit.append(tx, who, "key:revoke", f"workflow/{workflow_id}/key/{row.id}", reason="it is gone in Dify")
+    return len(gone)
 
 
 def listing(tx: Tx, workflow: Workflow) -> list[dict[str, Any]]:

@@ -117,7 +117,12 @@ def find(tx: Tx, app: App, placed_id: str) -> Placement | None:
 
 def current(tx: Tx, app: App, version: Version) -> Placement | None:
     """The newest row of `app` that holds `version` and is still there; None where it has none."""
-    row = tx.connection.execute(_CURRENT, {"app": app.pk, "version": version.pk}).first()
+    return find_current(tx, app, version.pk)
+
+
+def find_current(tx: Tx, app: App, version_pk: int) -> Placement | None:
+    """As `current`, by the version's store key."""
+    row = tx.connection.execute(_CURRENT, {"app": app.pk, "version": version_pk}).first()
     return _placement(row) if row else None
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from lastgood.db import tables as t
 from lastgood.db.tx import Tx, parse_time
 from lastgood.errors import LastgoodError
+from lastgood.history import served
 from lastgood.history.calls import Usage, usage
 from lastgood.history.versions import Version
 from lastgood.history.workflows import Workflow
@@ -32,7 +33,8 @@ _SPANS = ((60, 1, "s"), (3600, 60, "min"), (48 * 3600, 3600, "h"), (float("inf")
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What speaks for a version. `verified_at` (UTC text) and `verified_by` are None while nothing has proven it;
-    `requests`, `error_rate` (0 to 1) and `p95_ms` are what the gateway recorded, None where nothing is;
+    `requests`, `error_rate` (0 to 1) and `p95_ms` are what the gateway recorded, or else Dify's own logs tell
+    (without `p95_ms`), None where nothing is;
     `baked_seconds` is how long channels pointed to it."""
 
     verified_at: str | None
@@ -68,7 +70,10 @@ def of(means: Means, tx: Tx, workflow: Workflow, version: Version) -> Evidence:
         baked += max(0.0, stay.total_seconds())  # clocks jump
     used = _usage(means, workflow, version)
     if used is None or not used.requests:
-        return Evidence(at, by, how, None, None, None, baked)
+        logged = served.total(tx, version)  # what did not come through the gateway
+        if logged is None:
+            return Evidence(at, by, how, None, None, None, baked)
+        return Evidence(at, by, how, logged.runs, logged.share, None, baked)
     return Evidence(at, by, how, used.requests, used.error_rate, used.p95_ms, baked)
 
 

@@ -14,6 +14,7 @@ from lastgood.server import (
     checks,
     cluster,
     documents,
+    drafts,
     impact,
     kit,
     meaning,
@@ -21,6 +22,8 @@ from lastgood.server import (
     pointers,
     promotion,
     proofs,
+    servers,
+    standing,
     state,
     triggers,
 )
@@ -56,18 +59,8 @@ def make_app(
     add_problems(app)
     app.add_middleware(BodyLimit, most=_MOST_BYTES)
     for part in (
-        documents,
-        meaning,
-        impact,
-        pointers,
-        promotion,
-        operations,
-        proofs,
-        checks,
-        state,
-        triggers,
-        cluster,
-        kit,
+        *(documents, meaning, impact, pointers, operations, proofs, checks, state, triggers, cluster),
+        *(servers, drafts, standing, promotion, kit),
     ):
         app.include_router(part.router)
     return app

@@ -19,6 +19,7 @@ from lastgood.ids import random_id
 from lastgood.release.means import Means
 from lastgood.release.verification import Upstream
 from lastgood.server.operators import Operators
+from lastgood.server.watching import Watching
 from lastgood.targets.dify.servers import Clients
 
 _LONGEST_ACTOR = 63
@@ -39,10 +40,12 @@ class Context:
     facts: dict[str, Any] = field(default_factory=dict)
     operators: Operators = field(init=False)
     dify: Clients = field(init=False)
+    watching: Watching = field(init=False)
     _runs: Engine | None = None
 
     def __post_init__(self) -> None:
         self.dify = Clients(self.store)
+        self.watching = Watching(self.store, self.dify)
         self.operators = Operators(Means(self.store, self._engine_of, self.runs, self.dify, self.facts))
 
     def means(self) -> Means:
@@ -58,6 +61,7 @@ class Context:
     def close(self) -> None:
         """Park the operations that still run, and let go of the store of runs."""
         self.operators.stop()
+        self.watching.stop()
         self.dify.close()
         if self._runs is not None:
             self._runs.dispose()
@@ -95,7 +99,7 @@ def may(action: str) -> Callable[[Request, Credentials], Principal]:
 
 def resource_of(request: Request) -> str:
     """The path of the thing a request is about, such as ``workflow/prod-invoice``."""
-    for name in ("workflow", "version", "snapshot", "operation"):
+    for name in ("workflow", "version", "snapshot", "operation", "server", "draft"):
         if name in request.path_params:
             return f"{name}/{request.path_params[name]}"
     return request.url.path

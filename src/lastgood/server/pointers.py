@@ -158,7 +158,8 @@ def _answer(served: Context, done: Operation) -> dict[str, Any]:
         if done.over:  # the same Idempotency-Key came before, and nothing was moved then
             raise OperationOver(operation=done.id, state=done.state, summary=done.summary)
         raise Unavailable(detail=f"{done.id} was parked, because the server ends; it goes on at the next start.")
-    move = detail["move"]["moves"][0]
+    made = detail["move"]["moves"]
+    move = made[0] if made else _unmoved(done)
     told = detail.get("listeners", {})
     with served.store.read() as tx:
         version = versions.find(tx, move["to"])
@@ -172,6 +173,22 @@ def _answer(served: Context, done: Operation) -> dict[str, Any]:
         "took_ms": round((done.steps["move"].elapsed_ms or 0) + told.get("waited_ms", 0), 2),
         "verification": _verification(detail, version.state),
         "semver": move["semver"],
+    }
+
+
+def _unmoved(done: Operation) -> dict[str, Any]:
+    """What an operation did that gave an app what its channel says already."""
+    planned = done.plan.moves[0]
+    return {
+        "workflow_id": planned.workflow_id,
+        "workflow": planned.workflow,
+        "channel": planned.channel,
+        "from": planned.from_version,
+        "to": planned.to_version,
+        "generation": planned.expected_generation,
+        "kind": done.kind,
+        "why": planned.why,
+        "semver": None,
     }
 
 

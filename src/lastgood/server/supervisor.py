@@ -97,6 +97,7 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
             config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=10)
             context: Context = app.state.context
             threading.Thread(target=context.operators.take_over, daemon=True).start()
+            threading.Thread(target=context.watching.run, daemon=True).start()
             firing = threading.Thread(target=Firing(context.operators.means).run, daemon=True)
             firing.start()
             server = _Announcing(config, lambda: announce(running), context.operators.means.stopping)

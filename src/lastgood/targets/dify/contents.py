@@ -22,8 +22,8 @@ def document_of(app: Named, workflow: Workflow, secrets: Mapping[str, str] | Non
     """The document that `workflow` (a version or the draft) holds, with the values of its secret variables where
     `secrets` gives them; the API shows masks in their place, which never become values.
 
-    It means the same as Dify's export of it (`dsl.semantic_digest`), but for dataset ids, which exports encrypt. Of the
-    app only name and mode are in it: pass the workflow that it is kept under, and a new name of the app in Dify
+    It means the same as Dify's export of it (`dsl.semantic_digest`), but for dataset ids, which exports encrypt. Of
+    the app only name and mode are in it: pass the workflow that it is kept under, and a new name of the app in Dify
     makes no other content. Raises `InvalidDocument`."""
     document = dsl.parse(json.dumps(dict(workflow.raw)), source=f"version {workflow.version}")
     named = dsl.Document({**document.data, "app": {"name": app.name, "mode": app.mode}})
