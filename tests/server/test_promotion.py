@@ -250,6 +250,20 @@ def test_the_document_that_would_be_written_has_the_ids_of_the_other_server(api:
     assert promoting.keep(means, ALICE, ready).id == version.id, "a second time makes a second version"
 
 
+def test_from_one_dify_to_the_other(api: Api, pair: Pair) -> None:
+    shown = api.post("/v1/workflows/mail/promotions/preview", BODY)
+    headers = {"If-Match": f'"{shown["to"]["generation"]}"'}
+    body = {**BODY, "shown": shown["digest"], "verify": False}
+    done = api.post("/v1/workflows/mail/promotions", body, headers=headers)
+    assert done["state"] == "succeeded" and done["move"]["kind"] == "promote"
+    (app,) = [one for one in pair.live.world.apps.values() if one.name == "Mail"]
+    assert app.live and app.live.graph == mail(pair.tools[1], pair.member[1])
+    told = api.get(f"/v1/versions/{done['version']['id']}")
+    assert told["promoted_from"]["same"] and told["channels"] == ["live"]
+    (other,) = [one for one in pair.staging.world.apps.values() if one.name == "Mail"]
+    assert other.live is None, "the source was touched"
+
+
 def test_a_server_that_cannot_be_asked_leaves_its_ids_to_the_file(api: Api, pair: Pair) -> None:
     pair.live.faults.fail(lambda request: "tools/workflow" in request.path, 404, times=100)
     shown = api.post("/v1/workflows/mail/promotions/preview", BODY)
