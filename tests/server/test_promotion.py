@@ -11,6 +11,7 @@ from dify_server import FakeDify
 from dify_server.graphs import edge, node
 from dify_server.world import ADMIN_KEY
 from lastgood import dsl
+from lastgood.db import tables
 from lastgood.dsl.identities import identities
 from lastgood.history import apps, channels, versions, workflows
 from lastgood.targets.dify import AdminKey, servers
@@ -274,10 +275,19 @@ def test_a_server_that_cannot_be_asked_leaves_its_ids_to_the_file(api: Api, pair
     assert not shown["refused"] and any("could not be asked" in one["sentence"] for one in shown["findings"])
 
 
+def exports(api: Api) -> int:
+    """How often an export of `mail` was audited."""
+    with api.store.read() as tx:
+        rows = tx.connection.execute(tables.audit.select().where(tables.audit.c.action == "workflow:export")).all()
+    return sum(row.resource == "workflow/mail" for row in rows)
+
+
 def test_the_kit_of_a_channel_on_dify(api: Api, pair: Pair) -> None:
     answer = api.ask("GET", "/v1/workflows/mail/emergency-kit?channel=staging")
     assert answer.status_code == 409 and answer.json()["type"].endswith("nothing-good"), answer.text
     (version,) = api.get("/v1/workflows/mail/versions")["items"]
+    before = exports(api)
     kit = api.get(f"/v1/workflows/mail/emergency-kit?channel=staging&to={version['id']}")
+    assert exports(api) == before + 1
     assert kit["files"].keys() == {"README.txt", "document.yml", "kit.json", "rollback.py"}
     assert api.ask("GET", "/v1/workflows/mail/emergency-kit?channel=live").status_code == 409
