@@ -13,7 +13,6 @@ from support.stores import on_sqlite
 from .conftest import Api
 from .test_doors import OPEN, PATH, guarded, is_problem, methods_of, routes
 
-
 # Needs an app on a Dify server; its own test looks at what it audits.
 ON_DIFY = {"/v1/workflows/{workflow}/emergency-kit"}
 
