@@ -132,3 +132,30 @@ class Rollback(_Declared):
     pre_hook: str = ""
     post_hook: str = ""
     responsible: str = ""
+
+
+class DifyServer(_Declared):
+    """What is set for one connected Dify server, ``[dify.NAME]``."""
+
+    database: str = Field(
+        default="",
+        description="PostgreSQL URL of Dify's own database, for the way `database`; env:NAME reads it from the "
+        "environment.",
+    )
+
+
+class Dify(BaseModel):
+    """How Dify servers are written to, ``[dify]``; a table in it is one server's."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, DifyServer]
+
+    correct: bool = Field(
+        default=True,
+        description="Whether what somebody's editor saved between our write and our publish is published over, once.",
+    )
+    heal: bool = Field(default=False, description="Whether drift is put back without being asked.")
+
+    def server(self, name: str) -> DifyServer:
+        """What is set for the server `name`."""
+        return self.__pydantic_extra__.get(name, DifyServer())

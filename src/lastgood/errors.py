@@ -18,6 +18,8 @@
     │   ├── RequestTimeout           408
     │   ├── InvalidExpectation
     │   ├── InvalidPlan
+    │   ├── InvalidMapping
+    │   ├── InvalidOverlay
     │   └── NoGraph                       an app mode that is kept but cannot be run
     ├── Unauthenticated              401
     ├── Denied                       403
@@ -49,10 +51,18 @@
     │   ├── DoesNotFit
     │   ├── PlanRefused
     │   ├── PlanVoid
+    │   ├── NotPromotable
     │   ├── OperationTaken
     │   ├── OperationOver
     │   ├── StillCapturing
-    │   └── StillApplying
+    │   ├── StillApplying
+    │   ├── SecretsUnknown                secrets of a version that neither Lastgood nor Dify's draft has
+    │   ├── SecretsUnread                 secrets of a draft that a write would lose
+    │   ├── DatasetsEncrypted
+    │   ├── DraftTaken                    somebody edits the draft
+    │   ├── PublishedMeanwhile            somebody published in Dify
+    │   ├── NotAsMeant                    Dify serves something else than was published
+    │   └── NothingToHeal
     ├── ChannelMoved                 412  another move came first
     ├── GenerationRequired           428
     ├── ServerRefused                     what a server said to the command line
@@ -207,6 +217,15 @@ class InvalidPlan(InvalidInput):
     """{source}, {where}: {reason}. Mend that, or make the plan anew with `lastgood plan`; nothing was changed."""
 
 
+class InvalidMapping(InvalidInput):
+    """The mapping file {source}, {where}: {reason}. `lastgood promote … --write-mapping FILE` writes a draft of one;
+    nothing was changed."""
+
+
+class InvalidOverlay(InvalidInput):
+    """The overlay file {source}, {where}: {reason}. Nothing was changed."""
+
+
 class NoGraph(InvalidInput):
     """{version} is a {mode} app, which has no graph: Lastgood keeps its versions but cannot run them."""
 
@@ -347,6 +366,10 @@ class PlanRefused(Conflict):
     --reason; nothing was changed."""
 
 
+class NotPromotable(Conflict):
+    """{version} is not promoted from {origin} to {target}: {reasons} Nothing was changed."""
+
+
 class PlanVoid(Conflict):
     """The plan no longer holds: {reasons}. Nothing was changed; make it anew with `lastgood plan` and look at it
     again."""
@@ -368,6 +391,40 @@ class OperationOver(Conflict):
 class StillApplying(Conflict):
     """Channel {channel} of {workflow} is being moved by {operation}; wait for it, then look at `lastgood log
     {workflow}`."""
+
+
+class SecretsUnknown(Conflict):
+    """{what} has the secret {names}, whose value is not kept here, and the draft on {server} has none of that name.
+    Add it to the draft in Dify, or push the version with its value; nothing was written."""
+
+
+class SecretsUnread(Conflict):
+    """The draft of {app} on {server} has secrets that this account may not read ({reason}), so they could not be put
+    back after a write. Connect with an account that may export secrets (the role of editor); nothing was written."""
+
+
+class DatasetsEncrypted(Conflict):
+    """{what} names the knowledge bases of {nodes} as an export does, encrypted, which a draft on {server} cannot
+    take. Capture it from Dify, or promote it, which maps them; nothing was written."""
+
+
+class DraftTaken(Conflict):
+    """The draft of {app} on {server} was changed by {who} at {at} while {operation} was under way: {what}. It was not
+    overwritten. Agree with them, then begin again."""
+
+
+class PublishedMeanwhile(Conflict):
+    """{who} published {label} of {app} on {server} while {operation} was under way. It was left as it is; look at
+    `lastgood drift {workflow}` and decide."""
+
+
+class NotAsMeant(Conflict):
+    """What {server} serves of {app} after the publish is not {version}: {what}. Look at `lastgood drift {workflow}`;
+    `lastgood heal {workflow}` puts ours back."""
+
+
+class NothingToHeal(Conflict):
+    """{server} serves what {channel} of {workflow} says ({version}); there is nothing to {what}."""
 
 
 class ChannelMoved(LastgoodError):

@@ -19,6 +19,7 @@ from pydantic_settings import (
 from lastgood.catalogue import (
     DataCheck,
     Dependency,
+    Dify,
     Health,
     Hook,
     Listener,
@@ -110,6 +111,7 @@ class Settings(BaseSettings):
         description="Change rules raised to a severity or a tier, such as model-changed = 'breaking'.",
     )
     rollback: Rollback = Field(default_factory=Rollback, description="How rollbacks are done.")
+    dify: Dify = Field(default=Dify.model_validate({}), description="How Dify servers are written to.")
     services: dict[str, Service] = Field(default={}, description="The service catalogue.")
     middleware: dict[str, Middleware] = Field(
         default={}, description="Queues, caches and databases that workflows need."

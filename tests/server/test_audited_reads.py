@@ -16,6 +16,9 @@ from support.stores import on_sqlite
 from .conftest import Api
 from .test_doors import OPEN, PATH, guarded, is_problem, methods_of, routes
 
+# Needs an app on a Dify server; its own test looks at what it audits.
+ON_DIFY = {"/v1/workflows/{workflow}/emergency-kit"}
+
 
 def block_audit(api: Api) -> None:
     """From now on no audit row can be written."""
@@ -131,7 +134,7 @@ def test_every_route_that_opens_a_definition_is_audited_before(
     found = [(method, route) for route in routes(api.app) if route.path not in OPEN for method in methods_of(route)]
     opening = []
     for (method, example), (_, route) in zip(guarded(api.app), found, strict=True):
-        if method != "GET":
+        if method != "GET" or route.path in ON_DIFY:
             continue
         path = example.replace(PATH["version"], version).replace(PATH["snapshot"], snapshot)
         path = path.replace(PATH["operation"], operation).replace(PATH["draft"], draft)

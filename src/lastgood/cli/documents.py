@@ -323,6 +323,7 @@ def _show_version(found: dict[str, Any]) -> None:
             "note": found["note"],
             "graph": f"{output.count(len(graph['nodes']), 'node')}, {output.count(len(graph['edges']), 'edge')}",
             "secrets": ", ".join(found["secrets"]),
+            **_promoted(found["promoted_from"]),
         }
     )
     if found["evidence"]:
@@ -338,6 +339,14 @@ def _show_version(found: dict[str, Any]) -> None:
             for piece in found["evidence"]
         ]
         output.table(("evidence", "verdict", "by", "age", "reason"), rows)
+
+
+def _promoted(origin: dict[str, Any] | None) -> dict[str, str]:
+    """Where a version was promoted from, and whether it is what was tested there."""
+    if origin is None:
+        return {}
+    where = f"{origin['version']} in {origin['channel']} ({origin['server']}), sha256:{origin['digest']}"
+    return {"promoted from": where, "tested": origin["proof"], "mapping": f"sha256:{origin['mapping_digest']}"}
 
 
 def _show_snapshot(found: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from lastgood.cli.client import connect
 from lastgood.cli.commands import add, group
 from lastgood.cli.meaning import show_lines
 from lastgood.cli.parameters import Json, Limit, Wide, Workflow, complete_version, given
+from lastgood.cli.standing import restore
 
 draft = group(help="A kept state of a draft.", no_args_is_help=True)
 State = Annotated[str, typer.Argument(metavar="ID", help="Id of the draft state (dr-…).")]
@@ -89,4 +90,4 @@ def diff(
         show_lines(found["lines"])
 
 
-add(draft, {"show": show, "diff": diff}, "Commands")
+add(draft, {"show": show, "diff": diff, "restore": restore}, "Commands")

@@ -57,7 +57,7 @@ def publish(
             moved = api.post(
                 "workflows", workflow, "channels", channel, "publish", body=body, expected=before["generation"]
             )
-    raise typer.Exit(_tell(moved, as_json))
+    raise typer.Exit(tell_move(moved, as_json))
 
 
 def log(ctx: typer.Context, workflow: Workflow, limit: Limit = 50, wide: Wide = False, as_json: Json = False) -> None:
@@ -139,7 +139,7 @@ def _item(item: dict[str, Any]) -> str:
     return f"{item['check']}{subject} got {output.flat(item['found'])}, want {output.flat(item['expected'])}"
 
 
-def _tell(moved: dict[str, Any], as_json: bool) -> int:
+def tell_move(moved: dict[str, Any], as_json: bool) -> int:
     """Print what a move did, and give the exit code."""
     move = moved["move"]
     if as_json:

@@ -9,8 +9,16 @@ from lastgood.cli.client import connect
 from lastgood.cli.parameters import Json, Limit, Wide, given
 
 
-def status(ctx: typer.Context, wide: Wide = False, as_json: Json = False) -> None:
-    """Say what is live, and whether it is well.
+def status(
+    ctx: typer.Context,
+    ask: Annotated[bool, typer.Option("--ask", help="Ask each Dify server now what it serves.")] = False,
+    wide: Wide = False,
+    as_json: Json = False,
+) -> None:
+    """Say what is live, and whether it is well; of Dify apps also whether they serve what their channel says.
+
+    in step: it does. drifted: it serves something else. ahead: somebody published after that. converging: a move by
+    `route` is still to reach the app itself.
 
     \b
     Examples:
@@ -18,7 +26,7 @@ def status(ctx: typer.Context, wide: Wide = False, as_json: Json = False) -> Non
       lastgood status --json | jq '.workflows[] | {slug, version, proven}'
     """
     with connect(given(ctx)) as api:
-        found = api.get("status")
+        found = api.get("status", ask=ask)
     if as_json:
         output.print_json(found)
         return
@@ -27,8 +35,12 @@ def status(ctx: typer.Context, wide: Wide = False, as_json: Json = False) -> Non
     if found["workflows"]:
         output.write("")
         more = ("semver", "generation", "by", "newest") if wide else ()
-        headers = ("workflow", "channel", "version", "proven", "since", "last good", "newer", *more)
-        output.table(headers, [_row(one, wide) for one in found["workflows"]])
+        on_dify = ("on Dify",) if any(one.get("app") for one in found["workflows"]) else ()
+        headers = ("workflow", "channel", "version", "proven", "since", "last good", "newer", *on_dify, *more)
+        output.table(headers, [_row(one, wide, bool(on_dify)) for one in found["workflows"]])
+        for one in found["workflows"]:
+            if one.get("app") and one["app"]["state"] != "in step":
+                output.write(f"{one['channel']} of {one['slug']}: {output.flat(one['app']['sentence'])}")
     if found["processes"] and wide:
         output.write("")
         output.table(
@@ -95,6 +107,8 @@ def doctor(ctx: typer.Context, as_json: Json = False) -> None:
 def is_it_well(found: dict[str, Any]) -> tuple[str, str]:
     """One sentence on the API's `status` answer, the worst first, and its colour."""
     rows = [one for one in found["workflows"] if one["version"]]
+    if (said := _out_of_step(rows)) is not None:
+        return said
     # One that is gone did not come back within a minute and serves nobody, unless it goes on without the store.
     silent = [
         one
@@ -123,12 +137,11 @@ def is_it_well(found: dict[str, Any]) -> tuple[str, str]:
             "has verified.",
             "yellow",
         )
-    if not rows:
-        return "Nothing is live yet; `lastgood publish WORKFLOW VERSION` makes it so.", "yellow"
-    return f"All is well: {output.count(len(rows), 'channel')}, each on a proven version.", "green"
+    well = (f"All is well: {output.count(len(rows), 'channel')}, each on a proven version.", "green")
+    return well if rows else ("Nothing is live yet; `lastgood publish WORKFLOW VERSION` makes it so.", "yellow")
 
 
-def _row(one: dict[str, Any], wide: bool) -> list[str | output.Cell]:
+def _row(one: dict[str, Any], wide: bool, on_dify: bool) -> list[str | output.Cell]:
     more = [one["semver"] or "-", str(one["generation"]), one["by"] or "-", one["newest"] or "-"] if wide else []
     return [
         one["slug"],
@@ -138,5 +151,25 @@ def _row(one: dict[str, Any], wide: bool) -> list[str | output.Cell]:
         output.moment(one["since"], wide),
         one["last_good"] or "-",
         f"+{one['newest_is_ahead']}" if one["newest_is_ahead"] else "-",
+        *([_stands(one)] if on_dify else []),
         *more,
     ]
+
+
+def _out_of_step(rows: list[dict[str, Any]]) -> tuple[str, str] | None:
+    """What is said where a Dify app serves something else than its channel says."""
+    out = [one for one in rows if (one.get("app") or {}).get("state") in ("drifted", "ahead", "unknown", "gone")]
+    if not out:
+        return None
+    one = out[0]
+    channel = "" if one["channel"] == "live" else f" --channel {one['channel']}"
+    return f"Out of step: {one['app']['sentence']} `lastgood drift {one['slug']}{channel}`.", "red"
+
+
+def _stands(one: dict[str, Any]) -> str | output.Cell:
+    """How the Dify app of a channel stands to it."""
+    if not one.get("app"):
+        return "-"
+    state = one["app"]["state"]
+    colour = {"in step": "green", "converging": "yellow", "applying": "yellow"}.get(state, "red")
+    return output.Cell(state, colour)

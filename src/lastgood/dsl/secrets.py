@@ -37,6 +37,11 @@ def put_secrets(document: Document, values: Mapping[str, str]) -> Document:
     return _with_values(document, lambda item: values.get(_name(item), item.get("value", "")))
 
 
+def is_mask(value: str) -> bool:
+    """Whether `value` is what Dify shows instead of a secret."""
+    return _MASK.fullmatch(value) is not None
+
+
 def _is_secret(item: dict[str, Any]) -> bool:
     return item.get("value_type") == "secret"
 

@@ -6,7 +6,7 @@ the routing revision are in the same transaction, so that all of it is visible a
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import and_, bindparam, exists, func, insert, literal, select, update
+from sqlalchemy import String, and_, bindparam, exists, func, insert, literal, or_, select, update
 
 from lastgood.db import audit, routing
 from lastgood.db import tables as t
@@ -21,7 +21,7 @@ from lastgood.ids import check_channel
 
 LIVE = "live"
 SHADOW = "rehearsal"  # where rollbacks are rehearsed: nobody is served by it, and nothing starts its versions
-Kind = Literal["publish", "rollback", "undo", "promote", "adopt"]
+Kind = Literal["publish", "rollback", "undo", "promote", "adopt", "heal"]
 
 _FROM, _TO = t.version.alias("moved_from"), t.version.alias("moved_to")
 _FIND = (
@@ -45,9 +45,10 @@ _SET = (
     .where(
         t.channel.c.pk == bindparam("channel"),
         t.channel.c.generation == bindparam("expected"),
-        t.channel.c.applying.is_(None),
+        or_(t.channel.c.applying.is_(None), t.channel.c.applying == bindparam("by_operation", type_=String)),
     )
     .values(
+        applying=None,
         version_pk=bindparam("to"),
         generation=t.channel.c.generation + 1,
         revision=bindparam("at_revision"),
@@ -235,13 +236,21 @@ def move(
 ) -> int:
     """Point `channel` to `to` if its generation is still `expected`, and give the new generation.
 
-    Whether `to` is a sensible target is the caller's question; this only moves, once, and records it. Raises
-    `ChannelMoved` (who was first, where to and when) and `StillApplying`."""
+    Whether `to` is a sensible target is the caller's question; this only moves, once, and records it. A channel that
+    is held can only be moved by the `operation` that holds it, which then lets go of it. Raises `ChannelMoved` (who
+    was first, where to and when) and `StillApplying`."""
     generation = expected + 1
     revision = routing.bump(tx, workflow=workflow.id, channel=channel.name, generation=generation)
     changed = tx.connection.execute(
         _SET,
-        {"channel": channel.pk, "expected": expected, "to": to.pk, "at_revision": revision, "at": tx.now},
+        {
+            "channel": channel.pk,
+            "expected": expected,
+            "to": to.pk,
+            "at_revision": revision,
+            "at": tx.now,
+            "by_operation": operation,
+        },
     ).rowcount
     if changed != 1:
         raise _lost(tx, workflow, channel, expected)
@@ -270,6 +279,22 @@ def move(
         {**facts, "channel": channel.name, "kind": kind, "actor": who.name, "reason": reason},
     )
     return generation
+
+
+def hold(tx: Tx, workflow: Workflow, channel: Channel, *, expected: int, operation: str) -> None:
+    """Let nothing but `operation` move `channel` until it is moved or let go, if its generation is still `expected`.
+    What holds it already may hold it again. Raises `ChannelMoved`, `StillApplying`."""
+    where = (t.channel.c.pk == channel.pk, t.channel.c.generation == expected)
+    free = or_(t.channel.c.applying.is_(None), t.channel.c.applying == operation)
+    held = tx.connection.execute(update(t.channel).where(*where, free).values(applying=operation)).rowcount
+    if held != 1:
+        raise _lost(tx, workflow, channel, expected)
+
+
+def let_go(tx: Tx, channel: Channel, operation: str) -> None:
+    """Let others move `channel` again, where `operation` holds it."""
+    held = (t.channel.c.pk == channel.pk, t.channel.c.applying == operation)
+    tx.connection.execute(update(t.channel).where(*held).values(applying=None))
 
 
 def _lost(tx: Tx, workflow: Workflow, channel: Channel, expected: int) -> Exception:

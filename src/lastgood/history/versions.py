@@ -21,7 +21,7 @@ from lastgood.history.states import State
 from lastgood.history.workflows import Workflow
 from lastgood.ids import day_of, snapshot_id, split_version, version_id
 
-ORIGINS = ("push", "manual", "import", "capture", "backport")
+ORIGINS = ("push", "manual", "import", "capture", "backport", "promote")
 
 _PARENT = t.version.alias("parent")
 _COLUMNS = (

@@ -25,6 +25,7 @@ from lastgood.db.tx import Tx, parse_time, utc_text
 from lastgood.errors import InvalidRequest, OperationOver, OperationTaken, UnknownOperation
 from lastgood.history.workflows import Workflow
 from lastgood.ids import random_id
+from lastgood.release import flow
 from lastgood.release.plan import Plan
 
 State = Literal["pending", "running", "parked", "asking", "succeeded", "kept", "undone", "failed"]
@@ -296,7 +297,7 @@ def ask(tx: Tx, who: Principal, operation: str, wish: Wish) -> Operation:
     to be claimed. Raises `OperationOver` where nothing is left to be done so."""
     tx.connection.execute(select(_O.c.pk).where(_O.c.id == operation).with_for_update())  # its end waits, or is read
     found = find(tx, operation)
-    undone = "undo" in found.steps
+    undone = flow.is_undoing(found.steps)
     if (found.over and (wish != "undo" or undone or not _moved(found))) or (wish == "keep" and undone):
         raise OperationOver(operation=operation, state=found.state, summary=found.summary)
     values: dict[str, Any] = {"wish": wish}

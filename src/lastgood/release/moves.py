@@ -1,7 +1,7 @@
 """Publish and rollback: which target is allowed, and the move to it in the caller's transaction."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from lastgood.access import decisions
 from lastgood.db.audit import Principal
@@ -19,7 +19,7 @@ from lastgood.errors import (
     NothingLive,
     NotRunnable,
 )
-from lastgood.history import channels, retention, served, triggers, versions
+from lastgood.history import apps, channels, retention, served, triggers, versions
 from lastgood.history.channels import Channel, Kind
 from lastgood.history.versions import Version
 from lastgood.history.workflows import Workflow
@@ -60,17 +60,18 @@ def publish(
     force: bool = False,
     operation: str | None = None,
     rules: RuleSettings = PLAIN,
+    kind: Literal["publish", "promote"] = "publish",
 ) -> Moved:
-    """Point `channel` (made when it is new) to a version, candidates included.
+    """Point `channel` (made when it is new) to a version, candidates included. `kind` is what the move is called.
 
     A failed version needs `force`, the permission for it and a reason; one that its target cannot run is refused.
     It gets its SemVer by what changed since the highest number (`rules` raises change rules), or `semver` where that
     is not lower. Raises `AlreadyActive`, `FailedVersion`, `NoGraph`, `NotRunnable`, `NumberTooLow`, `ChannelMoved`,
     `UnknownVersion`, `InvalidSetting`."""
-    version = check_publish(tx, who, workflow, version_id, force=force, reason=reason)
+    version = check_publish(tx, who, workflow, version_id, force=force, reason=reason, channel=channel)
     pointer = channels.ensure(tx, workflow, channel)
     channels.expect(tx, workflow, pointer, expected)
-    moved = _move(tx, who, workflow, pointer, version, "publish", expected, reason, "named", operation)
+    moved = _move(tx, who, workflow, pointer, version, kind, expected, reason, "named", operation)
     # After the compare-and-set: of two that publish at once, the second hears that the channel moved, not that its
     # number is taken.
     bump = numbering.number(tx, who, moved.to, semver, force=force, reason=reason, rules=rules)
@@ -78,12 +79,19 @@ def publish(
 
 
 def check_publish(
-    tx: Tx, who: Principal, workflow: Workflow, version_id: str, *, force: bool, reason: str
+    tx: Tx,
+    who: Principal,
+    workflow: Workflow,
+    version_id: str,
+    *,
+    force: bool,
+    reason: str,
+    channel: str = channels.LIVE,
 ) -> Version:
     """The version, if it may be published. Raises what `publish` does of the version itself."""
     version = versions.find(tx, version_id, workflow)
     _check_failed(tx, who, workflow, version, force=force, reason=reason)
-    _check_runs(tx, workflow, version)
+    _check_runs(tx, workflow, version, channel)
     return version
 
 
@@ -99,6 +107,7 @@ def rollback(
     force: bool = False,
     why: str = "",
     operation: str | None = None,
+    kind: Kind = "rollback",
 ) -> Moved:
     """Point `channel` back: to the version `to`, or to the last good one. `why` is told instead of how it was chosen.
 
@@ -108,10 +117,11 @@ def rollback(
         raise NothingLive(channel=channel, workflow=workflow.slug)
     channels.expect(tx, workflow, pointer, expected)
     version, chosen = choose(tx, workflow, pointer, to)
-    _check_failed(tx, who, workflow, version, force=force, reason=reason)
+    if kind != "heal":  # the channel points there already, whatever became of it
+        _check_failed(tx, who, workflow, version, force=force, reason=reason)
     if to is not None:
-        _check_runs(tx, workflow, version)
-    return _move(tx, who, workflow, pointer, version, "rollback", expected, reason, why or chosen, operation)
+        _check_runs(tx, workflow, version, channel)
+    return _move(tx, who, workflow, pointer, version, kind, expected, reason, why or chosen, operation)
 
 
 def undo(
@@ -124,6 +134,26 @@ def undo(
     version = versions.find(tx, to, workflow)
     why = f"undoing {operation}"
     return _move(tx, who, workflow, pointer, version, "undo", expected, reason or why, why, operation)
+
+
+def adopt(
+    tx: Tx,
+    who: Principal,
+    workflow: Workflow,
+    version_id: str,
+    *,
+    channel: str,
+    expected: int,
+    reason: str,
+    operation: str | None = None,
+) -> Moved:
+    """Point `channel` to what its target serves already, whatever the version's state. Raises `AlreadyActive`,
+    `ChannelMoved`, `StillApplying`."""
+    pointer = channels.get(tx, workflow, channel)
+    channels.expect(tx, workflow, pointer, expected)
+    version = versions.find(tx, version_id, workflow)
+    why = "what its target serves"
+    return _move(tx, who, workflow, pointer, version, "adopt", expected, reason or why, why, operation)
 
 
 def choose(tx: Tx, workflow: Workflow, channel: Channel, to: str | None = None) -> tuple[Version, str]:
@@ -182,7 +212,8 @@ def _move(
     generation = channels.move(
         tx, who, workflow, channel, version, expected=expected, kind=kind, reason=reason, operation=operation
     )
-    triggers.rebind(tx, workflow, channel, version, generation)
+    if apps.of_channel(tx, channel.pk) is None:  # Dify binds its own
+        triggers.rebind(tx, workflow, channel, version, generation)
     after = versions.by_pk(tx, version.pk)
     return Moved(workflow, channel.name, channel.version, after, generation, kind, why, tx.revision)
 
@@ -200,9 +231,9 @@ def _check_failed(tx: Tx, who: Principal, workflow: Workflow, version: Version, 
         raise Denied(actor=who.name, action="rollback:force", resource=resource, reason=decision.reason)
 
 
-def _check_runs(tx: Tx, workflow: Workflow, version: Version) -> None:
-    """Refuse what the workflow's target cannot run at all; the embedded engine is the one that we know."""
-    if workflow.target != engine.NAME:
+def _check_runs(tx: Tx, workflow: Workflow, version: Version, channel: str) -> None:
+    """Refuse what the channel's target cannot run at all; the embedded engine is the one that we know."""
+    if workflow.target != engine.NAME or apps.of_channel(tx, channels.present(tx, workflow, channel).pk) is not None:
         return
     document = versions.document_of(tx, version)
     if not document.has_graph:

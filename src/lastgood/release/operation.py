@@ -9,9 +9,11 @@ from time import perf_counter
 from lastgood.db.tx import Tx
 from lastgood.errors import LastgoodError, OperationTaken, StoreFull, StoreUnreachable
 from lastgood.release import flow, journal
+from lastgood.release.doing import Doing, Result
 from lastgood.release.journal import Operation
 from lastgood.release.means import Means
-from lastgood.release.steps import ACTIONS, EFFECTS, Doing, Result
+from lastgood.release.plan import Plan
+from lastgood.release.steps import ACTIONS, EFFECTS
 
 _RENEW_SECONDS = journal.LEASE_MS / 3000
 
@@ -38,7 +40,7 @@ def run(means: Means, operation: str) -> Outcome:
     error: LastgoodError | None = None
     with _holding(means, claimed):
         while True:
-            name = flow.next_step(claimed.steps, claimed.plan.on_verification_failure, claimed.wish)
+            name = _next(claimed.plan, claimed.steps, claimed.wish)
             if name is None or name == "ask" or means.stopping.is_set():
                 return Outcome(_rest(means, claimed, name), error)
             error = _step(means, claimed, name) or error
@@ -96,7 +98,7 @@ def _failed(doing: Doing, error: LastgoodError, began: float) -> LastgoodError:
 
 def _write[T](means: Means, operation: Operation, work: Callable[[Tx], T]) -> T:
     """One transaction of an operation. A rollback may use the disk space that is kept aside for it."""
-    return means.store.write(work, emergency=operation.kind == "rollback")
+    return means.store.write(work, emergency=operation.kind in ("rollback", "heal"))
 
 
 def _record(tx: Tx, doing: Doing, result: Result, began: float) -> None:
@@ -114,7 +116,11 @@ def _left(tx: Tx, operation: Operation, steps: Mapping[str, flow.Standing]) -> s
     is written over it would leave the operation to nobody."""
     journal.hold(tx, operation)  # a word comes wholly before this, or after the end
     wish = journal.again(tx, operation).wish
-    return flow.next_step(steps, operation.plan.on_verification_failure, wish)
+    return _next(operation.plan, steps, wish)
+
+
+def _next(plan: Plan, steps: Mapping[str, flow.Standing], wish: str) -> str | None:
+    return flow.next_step(steps, plan.on_verification_failure, wish, writes=plan.writes)
 
 
 @contextmanager

@@ -8,10 +8,12 @@ from typing import Any, Literal, Self
 
 from lastgood import dsl
 
-Kind = Literal["publish", "rollback", "rehearsal"]
+Kind = Literal["publish", "rollback", "rehearsal", "heal", "converge"]
 Verdict = Literal["pass", "warn", "refuse"]
 OnFailure = Literal["undo", "keep", "ask"]
 Positions = Literal["keep", "reset"]
+WRITING = ("publish", "restore", "database")
+"""The ways that write on Dify, step by step; `route` only moves our own pointer."""
 _WORST: dict[Verdict, int] = {"pass": 0, "warn": 1, "refuse": 2}
 
 NOT_ROLLED_BACK = (
@@ -39,7 +41,10 @@ class Finding:
 @dataclass(frozen=True, slots=True)
 class PlannedMove:
     """One channel's part: the version ids from (None: it points nowhere yet) and to, and the generation it must be
-    at. `why` says why that version, `evidence` what proves it (JSON values)."""
+    at. `why` says why that version, `evidence` what proves it (JSON values).
+
+    On a Dify app `way` is how its pointer is moved (else empty), and `adopts` the version that it serves though the
+    channel points elsewhere: then the channel first moves there, and `from_version` is that."""
 
     workflow_id: str
     workflow: str
@@ -49,6 +54,8 @@ class PlannedMove:
     expected_generation: int
     why: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    way: str = ""
+    adopts: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +93,8 @@ class Plan:
     consumer_positions: Positions = "keep"
     conditions: tuple[str, ...] = ()
     responsible: str = ""
+    # The channel that a published version was promoted from; empty for any other publish.
+    promoted_from: str = ""
     not_rolled_back: tuple[str, ...] = NOT_ROLLED_BACK
 
     def as_data(self) -> dict[str, Any]:
@@ -109,6 +118,11 @@ class Plan:
     def digest(self) -> str:
         """SHA-256 (hex) over everything that the plan says."""
         return hashlib.sha256(dsl.canonical(self.as_data())).hexdigest()
+
+    @property
+    def writes(self) -> bool:
+        """Whether it moves the pointer of a Dify app by writing there."""
+        return any(one.way in WRITING for one in self.moves)
 
     @property
     def verdict(self) -> Verdict:

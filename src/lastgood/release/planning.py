@@ -1,24 +1,37 @@
 """Making plans from how things stand, and accepting them: what is done is what was seen, or it is not done."""
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from lastgood.access import decisions
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
 from lastgood.dsl.rules import RuleSettings
-from lastgood.errors import AlreadyActive, ChannelMoved, InvalidRequest, NothingLive, PlanRefused, PlanVoid
+from lastgood.errors import (
+    AlreadyActive,
+    ChannelMoved,
+    InvalidRequest,
+    NothingLive,
+    NothingToHeal,
+    PlanRefused,
+    PlanVoid,
+)
 from lastgood.history import channels, workflows
+from lastgood.history.channels import Channel
 from lastgood.release import declared, evidence, impact, journal, moves, numbering, preflight
 from lastgood.release.impact import Impact
 from lastgood.release.journal import Operation
 from lastgood.release.means import Means
+from lastgood.release.placing import ways
+from lastgood.release.placing.ways import Sight
 from lastgood.release.plan import Kind, Plan, PlannedMove, news
 from lastgood.settings import Settings
 
 MOST_MOVES = 1000
+_EXAMINED: Final = frozenset({"rollback", "rehearsal"})  # a publish is checked by its move
+_OURS_AGAIN: Final = frozenset({"heal", "converge"})  # the app is given what its channel says
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +63,14 @@ def draft(settings: Settings, **choices: Any) -> Plan:
 def make(means: Means, kind: Kind, wanted: Sequence[Wanted], choices: Plan) -> Plan:
     """The plan for `wanted`, with findings, impact and evidence as things stand; all else is taken from `choices`.
 
-    Changes nothing. Raises what `outline` does."""
+    Changes nothing but what is known of Dify. Raises what `outline` does."""
     plan = outline(means, kind, wanted, choices)
-    return affecting(plan, impact.assess(means, plan.moves)) if kind != "publish" else plan
+    return affecting(plan, impact.assess(means, plan.moves)) if kind in _EXAMINED else plan
 
 
 def affecting(plan: Plan, found: Impact) -> Plan:
     """`plan` with the services that its impact names; a publish names none."""
-    return replace(plan, services=found.services) if plan.kind != "publish" else plan
+    return replace(plan, services=found.services) if plan.kind in _EXAMINED else plan
 
 
 def outline(means: Means, kind: Kind, wanted: Sequence[Wanted], choices: Plan) -> Plan:
@@ -67,18 +80,29 @@ def outline(means: Means, kind: Kind, wanted: Sequence[Wanted], choices: Plan) -
     `AlreadyActive`, `ChannelMoved`."""
     if not 0 < len(wanted) <= MOST_MOVES:
         raise InvalidRequest(where="moves", reason=f"a plan is for 1 to {MOST_MOVES} channels")
+    seen = ways.sights(means, [(one.workflow, one.channel) for one in wanted])
     with means.store.read() as tx:
-        planned = [_planned(means, tx, kind, one) for one in wanted]
+        both = [_planned(means, tx, kind, one, seen) for one in wanted]
+    planned = [one for one, _ in both]
     if len({(one.workflow_id, one.channel) for one in planned}) != len(planned):
         raise InvalidRequest(where="moves", reason="a channel is named twice")
     plan = replace(choices, kind=kind, moves=tuple(planned))
-    if kind == "publish":
-        return replace(plan, findings=(), services=())
-    findings = [finding for one in planned for finding in preflight.examine(means, one, force=plan.force)]
+    findings = [
+        finding
+        for one, pointer in both
+        if pointer.pk in seen
+        for finding in ways.findings(means, one, pointer.version, seen[pointer.pk], together=len(both) > 1)
+    ]
+    if kind not in _EXAMINED:
+        return replace(plan, findings=tuple(findings), services=())
+    findings += [finding for one in planned for finding in preflight.examine(means, one, force=plan.force)]
     return replace(plan, findings=tuple(findings))
 
 
-def _planned(means: Means, tx: Tx, kind: Kind, wanted: Wanted) -> PlannedMove:
+def _planned(
+    means: Means, tx: Tx, kind: Kind, wanted: Wanted, seen: Mapping[int, Sight]
+) -> tuple[PlannedMove, Channel]:
+    """What is planned for a channel, and the channel as it is."""
     workflow = workflows.find(tx, wanted.workflow)
     if kind == "publish":
         if wanted.to is None:
@@ -90,8 +114,15 @@ def _planned(means: Means, tx: Tx, kind: Kind, wanted: Wanted) -> PlannedMove:
             raise NothingLive(channel=pointer.name, workflow=workflow.slug)
     if wanted.expected is not None:
         channels.expect(tx, workflow, pointer, wanted.expected)
-    version, why = moves.choose(tx, workflow, pointer, wanted.to)
-    if version.pk == pointer.version_pk:
+    sight = seen.get(pointer.pk)
+    live = ways.served(pointer, sight, kind)
+    wished = wanted.to or (pointer.version if kind in _OURS_AGAIN else None)
+    version, why = moves.choose(tx, workflow, live, wished)
+    if kind in _OURS_AGAIN and (sight is None or version.pk == sight.seen.app.live_pk):
+        raise NothingToHeal(
+            server=workflow.target, channel=pointer.name, workflow=workflow.slug, version=version.id, what=kind
+        )
+    if version.pk == live.version_pk and kind not in _OURS_AGAIN:
         raise AlreadyActive(
             channel=pointer.name, workflow=workflow.slug, version=version.id, generation=pointer.generation
         )
@@ -101,16 +132,17 @@ def _planned(means: Means, tx: Tx, kind: Kind, wanted: Wanted) -> PlannedMove:
     elif kind != "publish":
         note = f", “{version.note}”" if version.note else ""
         why = f"{version.state}, by {version.author}{note}; {known.sentence()}"
-    return PlannedMove(
+    planned = PlannedMove(
         workflow_id=workflow.id,
         workflow=workflow.slug,
         channel=pointer.name,
-        from_version=pointer.version,
+        from_version=live.version,
         to_version=version.id,
         expected_generation=pointer.generation,
         why=why,
         evidence=known.as_data(),
     )
+    return (planned if sight is None else ways.choose(tx, planned, pointer, sight, version, kind)), pointer
 
 
 def confirmation(means: Means, plan: Plan) -> str:
@@ -153,11 +185,11 @@ def accept(
         with means.store.read() as tx:
             _check_publish(tx, who, plan, RuleSettings(means.settings.rules))
     refused = plan.refusals()
-    if refused and not plan.force:
+    if refused and (not plan.force or any(one.check == ways.CHECK for one in refused)):
         _expect(means, plan)  # whoever moved the channel in between is the better reason
         raise PlanRefused(kind=plan.kind, reasons="; ".join(one.sentence for one in refused))
     if plan.force:
-        if plan.kind != "publish" and not plan.reason.strip():
+        if plan.kind in _EXAMINED and not plan.reason.strip():
             raise InvalidRequest(where="reason", reason="going back by force needs a reason")
         for one in plan.moves:
             decisions.require(means.store, who, "rollback:force", f"workflow/{one.workflow_id}")
@@ -166,7 +198,7 @@ def accept(
         owners = {one.workflow_id: workflows.find(tx, one.workflow_id) for one in plan.moves}
         return journal.create(tx, who, plan, owners, key=key)
 
-    return means.store.write(work, emergency=plan.kind == "rollback")
+    return means.store.write(work, emergency=plan.kind in ("rollback", "heal"))
 
 
 def _expect(means: Means, plan: Plan) -> None:
@@ -182,6 +214,8 @@ def _check_publish(tx: Tx, who: Principal, plan: Plan, rules: RuleSettings) -> N
     """Refuse a publish that its move would refuse, before anything is entered. Raises what `moves.publish` does."""
     for one in plan.moves:
         workflow = workflows.find(tx, one.workflow_id)
-        version = moves.check_publish(tx, who, workflow, one.to_version, force=plan.force, reason=plan.reason)
+        version = moves.check_publish(
+            tx, who, workflow, one.to_version, force=plan.force, reason=plan.reason, channel=one.channel
+        )
         if plan.semver is not None:
             numbering.take(tx, version, plan.semver, force=plan.force, reason=plan.reason, rules=rules)

@@ -7,10 +7,23 @@ from typing import Any
 from lastgood.release import flow
 from lastgood.release.journal import Operation, Step
 
-_DONE = {"rollback": "Rolled back", "publish": "Published", "rehearsal": "Rehearsed"}
-_NOUN = {"rollback": "rollback", "publish": "publish", "rehearsal": "rehearsal"}
+_DONE = {
+    "rollback": "Rolled back",
+    "publish": "Published",
+    "rehearsal": "Rehearsed",
+    "heal": "Put back",
+    "converge": "Given",
+}
+_NOUN = {
+    "rollback": "rollback",
+    "publish": "publish",
+    "rehearsal": "rehearsal",
+    "heal": "healing",
+    "converge": "convergence",
+}
 _MARKS = {"done": "done", "failed": "FAILED", "skipped": "–", "begun": "not finished"}
 _MOST_SHOWN = 20
+_UNDO = ("undo", *(f"undo-{name}" for name in flow.WRITING))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +72,12 @@ def _now(operation: Operation, outcome: str) -> Iterator[str]:
     if len(moved) > _MOST_SHOWN:
         yield f"- and {len(moved) - _MOST_SHOWN} more channels"
     if outcome == "failed":
+        serves = _of(operation, flow.PUT_BACK).get("serves")
         for planned in operation.plan.moves[:_MOST_SHOWN]:
             where = f"{planned.channel} of {planned.workflow}"
+            if serves:
+                yield f"- {where} was not moved; {_flat(serves)}"
+                continue
             yield f"- Now {where} serves {planned.from_version or 'nothing'}, as before"
     yield ""
     yield _capital(_why(operation, outcome))
@@ -73,8 +90,10 @@ def _capital(text: str) -> str:
 def _why(operation: Operation, outcome: str) -> str:
     """How it came to its outcome, as one sentence."""
     if outcome == "failed":
-        stopped = _any_failed(operation, flow.BEFORE)
-        return _reason(operation, flow.BEFORE) if stopped else "a person took it back before the move."
+        stopped = _any_failed(operation, (*flow.BEFORE, *flow.WRITING))
+        return (
+            _reason(operation, (*flow.BEFORE, *flow.WRITING)) if stopped else "a person took it back before the move."
+        )
     if outcome == "succeeded":
         hook = operation.steps.get("post-hook")
         late = " The hook afterwards FAILED." if hook and hook.state == "failed" else ""
@@ -84,8 +103,8 @@ def _why(operation: Operation, outcome: str) -> str:
         if _any_failed(operation, ("undo-verification",)):
             why += " What is live again is NOT WELL either."
         return why
-    if "undo" in operation.steps:
-        return f"it could not be taken back: {_reason(operation, ('undo',))}"
+    if flow.is_undoing(operation.steps):
+        return f"it could not be taken back: {_reason(operation, _UNDO)}"
     return _reason(operation, flow.AFTER)
 
 
@@ -95,19 +114,23 @@ def _summary(operation: Operation, outcome: str) -> str:
         f"{m['channel']} of {m['workflow']} serves {m['to']} (was {m['from'] or 'nothing'})" for m in moved
     )
     why = _why(operation, outcome)
+    serves = _of(operation, flow.PUT_BACK).get("serves")
     if outcome == "failed":
-        return f"Nothing was moved: {why}"
+        return f"Nothing was moved: {why}{f' {_capital(serves)}.' if serves else ''}"
+    if outcome == "succeeded" and not moved:
+        planned = operation.plan.moves[0]
+        return f"{planned.channel} of {planned.workflow}: the app itself serves {planned.to_version}. {why}"
     if outcome == "succeeded":
         return f"{now}. {why}"
     if outcome == "undone":
         back = "; ".join(f"{m['channel']} of {m['workflow']} is back on {m['to']}" for m in moved)
         return f"{back}, because {why}"
-    return f"{now}, and {why.removeprefix('it ')}" if "undo" in operation.steps else f"{now}, but {why}"
+    return f"{now}, and {why.removeprefix('it ')}" if flow.is_undoing(operation.steps) else f"{now}, but {why}"
 
 
 def _next(operation: Operation, outcome: str) -> Iterator[str]:
     """What the reader may do now, as commands."""
-    if outcome == "kept" and "undo" not in operation.steps:
+    if outcome == "kept" and not flow.is_undoing(operation.steps):
         yield f"- To go back to where it was: `lastgood operation {operation.id} --undo`"
     if outcome in ("kept", "undone"):
         for one in operation.plan.moves[:5]:
@@ -149,6 +172,11 @@ def _steps(operation: Operation) -> Iterator[str]:
 
 def _detail(step: Step) -> str:
     """What is worth saying of a step on one line."""
+    told = next((_flat(step.detail[name]) for name in ("warning", "left", "corrected") if step.detail.get(name)), "")
+    return told or _plain_detail(step)
+
+
+def _plain_detail(step: Step) -> str:
     if problem := step.detail.get("problem"):
         return str(problem.get("detail", ""))
     if step.state == "skipped":

@@ -2,7 +2,7 @@
 open transaction in which its record is committed too. The others act outside, and must bear being run again."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -10,60 +10,29 @@ from lastgood.db import audit, process
 from lastgood.db.tx import Tx, parse_time, utc_now
 from lastgood.dsl.rules import RuleSettings
 from lastgood.errors import PlanVoid
-from lastgood.history import versions, workflows
+from lastgood.history import apps, channels, versions, workflows
+from lastgood.history.versions import Version
+from lastgood.history.workflows import Workflow
 from lastgood.release import declared, flow, hooks, listeners, moves, preflight, report
 from lastgood.release.checks import checklist, positions
 from lastgood.release.checks.case import Case, Checked
-from lastgood.release.journal import Operation, StepState
-from lastgood.release.means import Direction, Means, Notice, Told
+from lastgood.release.doing import Doing, Result
+from lastgood.release.journal import StepState
+from lastgood.release.means import Direction, Notice, Told
 from lastgood.release.output import server_secrets
+from lastgood.release.placing import steps as placing
 from lastgood.release.plan import PlannedMove, news
 
 _FRESH = timedelta(seconds=60)
 _DATA: Final = ("data", "positions")
 
 
-@dataclass(frozen=True, slots=True)
-class Doing:
-    """The step `name` of an operation, being done."""
-
-    means: Means
-    operation: Operation
-    name: str
-
-    def detail(self, step: str) -> Mapping[str, Any]:
-        """What an earlier step found or did; empty where it did not run."""
-        found = self.operation.steps.get(step)
-        return found.detail if found else {}
-
-    @property
-    def undoing(self) -> bool:
-        """Whether this is a step back to where the operation began."""
-        return self.name.startswith("undo")
-
-    @property
-    def done(self) -> list[dict[str, Any]]:
-        """The moves that this step comes after."""
-        made: list[dict[str, Any]] = self.detail("undo" if self.undoing else "move").get("moves", [])
-        return made
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How a step ended; `summary` and `report` are what the last step says of the whole operation."""
-
-    state: StepState
-    detail: Mapping[str, Any] = field(default_factory=dict)
-    summary: str = ""
-    report: str = ""
-
-
 def look_again(doing: Doing) -> Result:
     """Preflight. What was found when the plan was accepted counts while it is fresh; after a pause all is looked at
     again, and what is new and refuses makes the plan void."""
     plan = doing.operation.plan
-    if plan.kind == "publish":
-        return Result("skipped", {"reason": "a publish is checked by the move itself"})
+    if plan.kind not in ("rollback", "rehearsal"):
+        return Result("skipped", {"reason": f"a {plan.kind} is checked by the move itself"})
     findings = plan.findings
     if parse_time(utc_now()) - parse_time(doing.operation.created_at) > _FRESH:
         findings = tuple(
@@ -114,11 +83,18 @@ def move(doing: Doing, tx: Tx) -> Result:
     """All moves of the plan, in one transaction: all or none."""
     operation, plan = doing.operation, doing.operation.plan
     made = []
+    if plan.writes:
+        placing.record(doing, tx)
     for planned in plan.moves:
         workflow = workflows.find(tx, planned.workflow_id)
+        if plan.kind == "converge" or (plan.kind == "heal" and planned.adopts is None):
+            # Our own pointer is there already.
+            channels.let_go(tx, channels.get(tx, workflow, planned.channel), operation.id)
+            continue
+        adopted = _adopt(doing, tx, planned)
         common: dict[str, Any] = {
             "channel": planned.channel,
-            "expected": planned.expected_generation,
+            "expected": planned.expected_generation + (adopted is not None),
             "reason": plan.reason,
             "force": plan.force,
             "operation": operation.id,
@@ -131,12 +107,43 @@ def move(doing: Doing, tx: Tx) -> Result:
                 planned.to_version,
                 semver=plan.semver,
                 rules=RuleSettings(doing.means.settings.rules),
+                kind="promote" if plan.promoted_from else "publish",
                 **common,
             )
         else:
-            moved = moves.rollback(tx, operation.who, workflow, to=planned.to_version, why=planned.why, **common)
-        made.append(moves.public(moved))
+            kind: channels.Kind = "heal" if plan.kind == "heal" else "rollback"
+            moved = moves.rollback(
+                tx, operation.who, workflow, to=planned.to_version, why=planned.why, kind=kind, **common
+            )
+        made.append({**moves.public(moved), **({"adopted": adopted} if adopted else {})})
+        if planned.way == "route":
+            _converge(tx, workflow, planned.channel, moved.to)
     return Result("done", {"moves": made, "revision": tx.revision})
+
+
+def _adopt(doing: Doing, tx: Tx, planned: PlannedMove) -> str | None:
+    """Where Dify serves another version than the channel points to: point it there first, so that its log tells what
+    was live, and a rollback goes from there."""
+    if planned.adopts is None:
+        return None
+    workflow = workflows.find(tx, planned.workflow_id)
+    moves.adopt(
+        tx,
+        doing.operation.who,
+        workflow,
+        planned.adopts,
+        channel=planned.channel,
+        expected=planned.expected_generation,
+        reason=f"what Dify served when {doing.operation.id} began",
+        operation=doing.operation.id,
+    )
+    return planned.adopts
+
+
+def _converge(tx: Tx, workflow: Workflow, channel: str, to: Version) -> None:
+    """The app itself is still to be given what the gateway serves from now on."""
+    app = apps.get(tx, workflow, channel)
+    apps.set_converge(tx, app, None if app.live_pk == to.pk else to)
 
 
 def undo(doing: Doing, tx: Tx) -> Result:
@@ -148,6 +155,8 @@ def undo(doing: Doing, tx: Tx) -> Result:
             reason = f"{one['channel']} of {one['workflow']} pointed to nothing before, and cannot again"
             return Result("failed", {"problem": {"detail": reason}})
     made = []
+    if operation.plan.writes:
+        placing.record(doing, tx)
     for one in reversed(forward):
         workflow = workflows.find(tx, one["workflow_id"])
         moved = moves.undo(
@@ -161,6 +170,8 @@ def undo(doing: Doing, tx: Tx) -> Result:
             operation=operation.id,
         )
         made.append(moves.public(moved))
+        if any(planned.way == "route" and planned.workflow_id == workflow.id for planned in operation.plan.moves):
+            _converge(tx, workflow, one["channel"], moved.to)
     return Result("done", {"moves": made, "revision": tx.revision})
 
 
@@ -341,12 +352,14 @@ def _notices(doing: Doing, direction: Direction) -> list[Notice]:
 
 
 EFFECTS: Final[Mapping[str, Callable[[Doing, Tx], Result]]] = {
+    **placing.EFFECTS,
     "move": move,
     "undo": undo,
     "report": conclude,
     "undo-report": conclude,
 }
 ACTIONS: Final[Mapping[str, Callable[[Doing], Result]]] = {
+    **placing.ACTIONS,
     "preflight": look_again,
     "pre-hook": pre_hook,
     "backup": backup,

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Literal
 
@@ -13,10 +13,12 @@ from lastgood.db.audit import Principal
 from lastgood.db.store import Store
 from lastgood.db.tx import Tx
 from lastgood.dsl.schema import output_schema
+from lastgood.errors import DifyRefused, LastgoodError
 from lastgood.history import smokes, versions, workflows
 from lastgood.history.smokes import Smoke
 from lastgood.history.versions import Version
 from lastgood.release.tls import trusted
+from lastgood.targets import dify
 
 Verdict = Literal["passed", "failed", "inconclusive", "none"]
 _SECONDS = 60.0
@@ -25,10 +27,12 @@ _LONGEST = 120
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A target's address and the token that may run any version there."""
+    """A target's address and the token that may run any version there. On a Dify server the token is a key of the
+    app, `placed` its id of the version, and chats are asked by stream, because a blocking one may hang there."""
 
     base_url: str
-    token: str
+    token: str = field(repr=False)
+    placed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,9 @@ def run_smoke(
     upstream: Upstream, mode: str, version_id: str, smoke: Smoke, schema: Mapping[str, Any] | None = None
 ) -> Check:
     """Send one smoke request to `version_id` on its target and judge the answer (`judge_answer`)."""
+    version_id = upstream.placed or version_id
+    if upstream.placed and mode == "advanced-chat":
+        return _run_chat(upstream, smoke, schema)
     body: dict[str, Any] = {"inputs": smoke.inputs, "response_mode": "blocking", "user": "lastgood-smoke"}
     path = f"/v1/workflows/{version_id}/run"
     if mode == "advanced-chat":
@@ -145,6 +152,22 @@ def run_smoke(
     if not _is_outcome(found):
         return Check(smoke.id, None, "the target's answer is not one of Dify's", elapsed)
     return judge_answer(smoke, found, elapsed, schema)
+
+
+def _run_chat(upstream: Upstream, smoke: Smoke, schema: Mapping[str, Any] | None) -> Check:
+    """Ask a chatflow on Dify, by stream."""
+    began = perf_counter()
+    try:
+        with dify.connect(upstream.base_url, dify.Bearer("")) as client:  # its console is not asked
+            said = client.service(upstream.token).chat(
+                smoke.query, "lastgood-smoke", smoke.inputs, version=upstream.placed, seconds=_SECONDS
+            )
+    except LastgoodError as error:
+        elapsed = (perf_counter() - began) * 1000
+        return Check(smoke.id, False if isinstance(error, DifyRefused) else None, str(error), elapsed)
+    elapsed = (perf_counter() - began) * 1000
+    data = dict(said.run.raw.get("data") or {}) if said.run is not None else {}
+    return judge_answer(smoke, {"answer": said.answer, "data": data}, elapsed, schema)
 
 
 def _mapping(answer: httpx.Response) -> dict[str, Any]:

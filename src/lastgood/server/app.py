@@ -16,11 +16,14 @@ from lastgood.server import (
     documents,
     drafts,
     impact,
+    kit,
     meaning,
     operations,
     pointers,
+    promotion,
     proofs,
     servers,
+    standing,
     state,
     triggers,
 )
@@ -57,7 +60,7 @@ def make_app(
     app.add_middleware(BodyLimit, most=_MOST_BYTES)
     for part in (
         *(documents, meaning, impact, pointers, operations, proofs, checks, state, triggers, cluster),
-        *(servers, drafts),
+        *(servers, drafts, standing, promotion, kit),
     ):
         app.include_router(part.router)
     return app

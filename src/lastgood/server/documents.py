@@ -16,6 +16,7 @@ from lastgood.history import channels, retention, snapshots, versions, workflows
 from lastgood.history.versions import Version
 from lastgood.history.workflows import Workflow
 from lastgood.ids import is_workflow, slugify
+from lastgood.release.promotion import record
 from lastgood.server.context import Context, Served, may, record_read
 
 router = APIRouter(prefix="/v1")
@@ -126,6 +127,7 @@ def read_version(
         return {
             **found.public(),
             "evidence": versions.evidence_of(tx, found),
+            "promoted_from": record.promoted_from(tx, found),
             "workflow_config": dsl.outline(document),
             "secrets": list(dsl.secret_names(document)),
         }

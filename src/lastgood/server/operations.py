@@ -22,6 +22,7 @@ from lastgood.targets import engine
 router = APIRouter(prefix="/v1")
 
 _ACTIONS = {"rollback": "workflow:rollback", "publish": "workflow:publish", "rehearsal": "workflow:rollback"}
+_ACTIONS |= {"heal": "workflow:rollback", "converge": "workflow:publish"}
 Wait = Annotated[float, Query(ge=0, le=600, description="seconds to wait for the end, at most")]
 Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=128)]
 

@@ -7,13 +7,18 @@ from time import monotonic
 
 from lastgood.db.audit import Principal
 from lastgood.errors import LastgoodError, OperationOver, OperationTaken
-from lastgood.release import journal, operation, rehearsal
+from lastgood.history.apps import App
+from lastgood.release import converging, journal, operation, rehearsal
 from lastgood.release.means import Means
+from lastgood.release.placing import standing
+from lastgood.release.plan import Kind
 
 _LOOK_SECONDS = 2.0
 _ELSEWHERE_SECONDS = 0.2
 _PARK_SECONDS = 20.0
 _DUE_SECONDS = 60.0
+_GIVE_SECONDS = 30.0
+_LONGEST_PAUSE = 3600.0
 JOBS = Principal("jobs", "service")
 
 
@@ -25,6 +30,7 @@ class Operators:
     _running: dict[str, threading.Thread] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _next: float = 0.0
+    _tried: dict[int, tuple[int, float]] = field(default_factory=dict)
 
     def start(self, id: str) -> None:
         """Run an operation in a thread of its own; where one runs here already, that goes on."""
@@ -58,6 +64,7 @@ class Operators:
                     waiting = journal.waiting(tx)
                 for id in waiting:
                     self.start(id)
+                self._give_apps()
                 self._rehearse()
             except LastgoodError as error:
                 print(f"lastgood: {error}", file=sys.stderr)
@@ -69,6 +76,27 @@ class Operators:
         self.means.stopping.set()
         for thread in list(self._running.values()):
             thread.join(_PARK_SECONDS)
+
+    def _give_apps(self) -> None:
+        """Give Dify apps what their channels say: after a move by `route`, where a row was deleted that the gateway
+        names, and (by setting) where they drifted. One that cannot be given is tried less and less often."""
+        with self.means.store.read() as tx:
+            waiting: list[tuple[Kind, App]] = [("converge", app) for app in standing.to_converge(tx)]
+            if self.means.settings.dify.heal:
+                waiting += [("heal", app) for app in standing.drifted(tx)]
+        for kind, app in waiting:
+            tries, due = self._tried.get(app.pk, (0, 0.0))
+            if self.means.stopping.is_set() or monotonic() < due:
+                continue
+            self._tried[app.pk] = (tries + 1, monotonic() + min(_LONGEST_PAUSE, _GIVE_SECONDS * 2**tries))
+            try:
+                entered = converging.enter(self.means, JOBS, app, kind)
+                if entered is not None:
+                    self.start(entered.id)
+            except LastgoodError as error:
+                print(f"lastgood: {app.name} on {app.target} cannot be given its version: {error}", file=sys.stderr)
+        for pk in self._tried.keys() - {app.pk for _, app in waiting}:
+            del self._tried[pk]
 
     def _rehearse(self) -> None:
         """Rehearse what is due by the setting, one workflow after the other."""

@@ -95,7 +95,7 @@ def publish(
         verify=body.verify,
         on_verification_failure=body.on_verification_failure,
     )
-    return _do(served, who, Wanted(workflow, channel, body.version, expected), draft, key)
+    return do(served, who, Wanted(workflow, channel, body.version, expected), draft, key)
 
 
 @router.post("/workflows/{workflow}/channels/{channel}/rollback", summary="Point a channel back to a good version")
@@ -117,7 +117,7 @@ def rollback(
         verify=body.verify,
         on_verification_failure=body.on_verification_failure,
     )
-    return _do(served, who, Wanted(workflow, channel, body.to, expected), draft, key)
+    return do(served, who, Wanted(workflow, channel, body.to, expected), draft, key)
 
 
 @router.get("/workflows/{workflow}/moves", summary="Every move of every channel, newest first")
@@ -140,7 +140,7 @@ def _may_force(served: Context, who: Principal, workflow: str, force: bool) -> N
         decisions.require(served.store, who, "rollback:force", f"workflow/{workflow}")
 
 
-def _do(served: Context, who: Principal, wanted: Wanted, draft: Plan, key: str | None) -> dict[str, Any]:
+def do(served: Context, who: Principal, wanted: Wanted, draft: Plan, key: str | None) -> dict[str, Any]:
     """Plan one move, do it in this thread, and give its answer. Raises what refused it; then nothing was moved."""
     means = served.means()
     plan = planning.make(means, draft.kind, [wanted], draft)
@@ -158,7 +158,8 @@ def _answer(served: Context, done: Operation) -> dict[str, Any]:
         if done.over:  # the same Idempotency-Key came before, and nothing was moved then
             raise OperationOver(operation=done.id, state=done.state, summary=done.summary)
         raise Unavailable(detail=f"{done.id} was parked, because the server ends; it goes on at the next start.")
-    move = detail["move"]["moves"][0]
+    made = detail["move"]["moves"]
+    move = made[0] if made else _unmoved(done)
     told = detail.get("listeners", {})
     with served.store.read() as tx:
         version = versions.find(tx, move["to"])
@@ -172,6 +173,22 @@ def _answer(served: Context, done: Operation) -> dict[str, Any]:
         "took_ms": round((done.steps["move"].elapsed_ms or 0) + told.get("waited_ms", 0), 2),
         "verification": _verification(detail, version.state),
         "semver": move["semver"],
+    }
+
+
+def _unmoved(done: Operation) -> dict[str, Any]:
+    """What an operation did that gave an app what its channel says already."""
+    planned = done.plan.moves[0]
+    return {
+        "workflow_id": planned.workflow_id,
+        "workflow": planned.workflow,
+        "channel": planned.channel,
+        "from": planned.from_version,
+        "to": planned.to_version,
+        "generation": planned.expected_generation,
+        "kind": done.kind,
+        "why": planned.why,
+        "semver": None,
     }
 
 

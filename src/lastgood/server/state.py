@@ -1,11 +1,12 @@
 """Routes that tell how things stand: status, changes, doctor, health."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Query, Response
 from sqlalchemy import bindparam, func, select
 
 from lastgood.db import process
@@ -15,6 +16,7 @@ from lastgood.db.tx import Tx, parse_time, utc_text
 from lastgood.errors import InvalidRequest, LastgoodError
 from lastgood.history import channels, versions, workflows
 from lastgood.history.workflows import Workflow
+from lastgood.release.placing import looking, standing
 from lastgood.server.context import Served, may
 from lastgood.server.doctor import examine
 from lastgood.server.documents import Limit
@@ -40,9 +42,19 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 @router.get("/v1/status", summary="What is live, and is it well")
-def status(served: Served, who: Annotated[Principal, Depends(may("workflow:read"))]) -> dict[str, Any]:
+def status(
+    served: Served,
+    who: Annotated[Principal, Depends(may("workflow:read"))],
+    ask: Annotated[bool, Query(description="ask every Dify server now what it serves")] = False,
+) -> dict[str, Any]:
+    if ask:
+        with served.store.read() as tx:
+            held = [one.app for one in standing.listing(tx).values()]
+        for app in held:
+            looking.look(served.means(), app)
     with served.store.read() as tx:
-        rows = [row for workflow in workflows.listing(tx) for row in _status_of(tx, workflow)]
+        stand = standing.listing(tx)
+        rows = [row for workflow in workflows.listing(tx) for row in _status_of(tx, workflow, stand)]
         return {"server": served.facts, "workflows": rows, "processes": process.listing(tx)}
 
 
@@ -108,7 +120,7 @@ def moment(since: str) -> str:
         raise InvalidRequest(where="since", reason=f"{since!r} is neither an age such as 1h nor a time") from None
 
 
-def _status_of(tx: Tx, workflow: Workflow) -> list[dict[str, Any]]:
+def _status_of(tx: Tx, workflow: Workflow, stand: Mapping[int, standing.Standing]) -> list[dict[str, Any]]:
     newest = next(iter(versions.page(tx, workflow, limit=1)), None)
     facts = {"id": workflow.id, "slug": workflow.slug, "mode": workflow.mode, "newest": newest.id if newest else None}
     rows = []
@@ -136,6 +148,7 @@ def _status_of(tx: Tx, workflow: Workflow) -> list[dict[str, Any]]:
                 "kind": last.kind if last else None,
                 "last_good": good.id if good else None,
                 "newest_is_ahead": ahead,
+                "app": stand[channel.pk].public() if channel.pk in stand else None,
             }
         )
     empty = {
@@ -150,5 +163,6 @@ def _status_of(tx: Tx, workflow: Workflow) -> list[dict[str, Any]]:
         "kind": None,
         "last_good": None,
         "newest_is_ahead": 0,
+        "app": None,
     }
     return rows or [{**facts, **empty}]

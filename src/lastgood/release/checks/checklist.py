@@ -11,6 +11,7 @@ from lastgood.dsl.mask import Mask
 from lastgood.errors import LastgoodError
 from lastgood.history import versions
 from lastgood.release.checks import (
+    app,
     custom,
     data,
     dependencies,
@@ -54,6 +55,8 @@ ITEMS = (
     Item("smoke", smoke.check, seconds=smoke.seconds),
     Item("instances", instances.check, instances.record),
     Item("triggers", triggers.check),
+    Item("app", app.check, app.record),
+    Item("app", app.check, app.record),
     Item("positions", positions.check, positions.record, positions.seconds),
     Item("dependencies", dependencies.check, seconds=dependencies.seconds),
     Item("data", data.check, data.record, data.seconds),

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 
-from lastgood.errors import LastgoodError
-from lastgood.history import smokes
+from lastgood.errors import LastgoodError, Unavailable
+from lastgood.history import apps, channels, placements, smokes
+from lastgood.history.apps import App
 from lastgood.release.checks.case import Case, Checked, Verdict
-from lastgood.release.verification import verify
+from lastgood.release.verification import Upstream, verify
 from lastgood.targets import engine
+from lastgood.targets.dify import servers
 
 _SECONDS = 65.0
 _VERDICTS: dict[bool | None, Verdict] = {True: "pass", False: "fail", None: "unknown"}
@@ -26,12 +28,13 @@ def check(case: Case) -> Iterator[Checked]:
     if case.proven_lately:
         yield Checked("smoke", "skipped", expected, f"{case.version.id} was proven within the rollback window")
         return
-    if case.workflow.target != engine.NAME:
+    app = _app(case)
+    if app is None and case.workflow.target != engine.NAME:
         found = f"versions on {case.workflow.target} cannot be run from here"
         yield Checked("smoke", "skipped", expected, found)
         return
     try:
-        upstream = case.means.engine()
+        upstream = case.means.engine() if app is None else _on_dify(case, app)
     except LastgoodError as error:
         yield Checked("smoke", "unknown", expected, str(error))
         return
@@ -49,6 +52,24 @@ def check(case: Case) -> Iterator[Checked]:
         yield Checked(
             "smoke", _VERDICTS[one.passed], wanted.get(one.smoke, expected), one.detail, one.elapsed_ms, one.smoke
         )
+
+
+def _app(case: Case) -> App | None:
+    with case.means.store.read() as tx:
+        return apps.of_channel(tx, channels.present(tx, case.workflow, case.channel).pk)
+
+
+def _on_dify(case: Case, app: App) -> Upstream:
+    """The app's Service API with a key that is read now and kept nowhere. Raises `DifyError`, `Unavailable`."""
+    with case.means.store.read() as tx:
+        placed = placements.current(tx, app, case.version)
+        server = servers.get(tx, app.target)
+    if placed is None:
+        raise Unavailable(detail=f"{app.target} has no row of {case.version.id}.")
+    keys = case.means.dify(app.target).integration.api_keys(app.app_id)
+    if not keys:
+        raise Unavailable(detail=f"{app.name} on {app.target} has no API key to run it with; make one there.")
+    return Upstream(server.service_url.rstrip("/").removesuffix("/v1"), keys[0].token, placed.placed_id)
 
 
 def seconds(case: Case) -> float:

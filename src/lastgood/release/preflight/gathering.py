@@ -19,7 +19,8 @@ from lastgood.db.tx import Tx
 from lastgood.dsl.document import Document
 from lastgood.dsl.shapes import request_shape
 from lastgood.errors import DamagedContent, LastgoodError
-from lastgood.history import calls, channels, keys, smokes, versions, workflows
+from lastgood.history import apps, calls, channels, keys, smokes, versions, workflows
+from lastgood.history.apps import App
 from lastgood.history.versions import Version
 from lastgood.history.workflows import Workflow
 from lastgood.release import moves
@@ -123,6 +124,9 @@ def gather(means: Means, planned: PlannedMove, *, force: bool) -> Facts:
         pointer = channels.present(tx, workflow, planned.channel)
         to = versions.find(tx, planned.to_version, workflow)
         now = versions.by_pk(tx, pointer.version_pk) if pointer.version_pk is not None else None
+        if planned.adopts:  # what its app serves, though the channel points elsewhere
+            now = versions.find(tx, planned.adopts, workflow)
+        app = apps.of_channel(tx, pointer.pk) if pointer.pk else None
         side, asked = _side(tx, to, asked=True)
         beside = _side(tx, now)[0] if now is not None else None
         changed = versions.secrets_changed(tx, now, to) if now is not None else frozenset()
@@ -133,10 +137,10 @@ def gather(means: Means, planned: PlannedMove, *, force: bool) -> Facts:
     return Facts(
         workflow=workflow.slug,
         channel=planned.channel,
-        pointed=pointer.version,
+        pointed=now.id if now is not None else None,
         to=side,
         now=beside,
-        target=target_of(workflow, means.settings),
+        target=target_of(workflow, means.settings, app),
         force=force,
         why=planned.why,
         engine=asked,
@@ -178,8 +182,10 @@ def _recorded[T](means: Means, work: Callable[[Connection], T]) -> T | Unknown:
         return Unknown(_reason(error))
 
 
-def target_of(workflow: Workflow, settings: Settings) -> Target:
-    """Where the workflow runs, and what is known to be there."""
+def target_of(workflow: Workflow, settings: Settings, app: App | None = None) -> Target:
+    """Where the workflow runs, or the app of its channel, and what is known to be there."""
+    if app is not None:
+        return Target(app.target, embedded=False)
     if workflow.target != engine.NAME:
         return Target(workflow.target, embedded=False)
     without = {"plugins": "the embedded engine does without them"}
