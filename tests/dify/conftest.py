@@ -5,9 +5,9 @@ from contextlib import ExitStack
 
 import pytest
 
+from dify_server import FakeDify
+from dify_server.world import ADMIN_KEY, EMAIL, PASSWORD
 from lastgood.targets.dify import AdminKey, Client, Clock, Limits, Password, Way, connect
-from support.dify import FakeDify
-from support.dify.world import ADMIN_KEY, EMAIL, PASSWORD
 
 QUICK = Limits(per_second=100_000, whole_seconds=5, connect_seconds=2)
 Connect = Callable[..., Client]

@@ -2,10 +2,10 @@
 
 import pytest
 
+from dify_server import Answer, FakeDify
+from dify_server.world import TOKEN
 from lastgood.errors import DifySignInRefused
 from lastgood.targets.dify import Bearer, learn
-from support.dify import Answer, FakeDify
-from support.dify.world import TOKEN
 
 from .conftest import Connect
 

@@ -4,6 +4,9 @@ from uuid import uuid4
 
 import pytest
 
+from dify_server import FakeDify
+from dify_server.graphs import chat
+from dify_server.world import ADMIN_KEY, TOKEN, FakeApp, graph
 from lastgood.errors import (
     DifyDraftChanged,
     DifyFailed,
@@ -15,8 +18,6 @@ from lastgood.errors import (
 )
 from lastgood.targets.dify import KEEP, MASK, AdminKey, Bearer, Client
 from lastgood.targets.dify.forms import Workflow
-from support.dify import FakeDify
-from support.dify.world import ADMIN_KEY, TOKEN, FakeApp, graph
 
 from .conftest import Connect, admin
 
@@ -69,7 +70,7 @@ def test_every_app_and_version_is_given_once_over_pages(dify: FakeDify, client_o
 
 
 def test_a_page_that_promises_more_and_is_empty_ends_the_list(older: FakeDify, client_of: Connect) -> None:
-    from support.dify import Answer
+    from dify_server import Answer
 
     def endless(request: object) -> Answer | None:
         return Answer(200, {"page": 1, "has_more": True, "data": []}) if request.path.endswith("/apps") else None  # type: ignore[attr-defined]  # the hook's Request
@@ -79,7 +80,7 @@ def test_a_page_that_promises_more_and_is_empty_ends_the_list(older: FakeDify, c
 
 
 def test_what_a_newer_server_adds_is_kept(older: FakeDify, client_of: Connect) -> None:
-    from support.dify import Answer
+    from dify_server import Answer
 
     app = older.world.add_app("a")
     detail = {"id": app.id, "name": "a", "mode": "agent-of-tomorrow", "novelty": {"x": 1}}
@@ -282,10 +283,15 @@ def test_the_service_api_of_an_app(dify: FakeDify, client_of: Connect) -> None:
         service.run({"name": "x"}, "u", version=str(uuid4()))
     with pytest.raises(InvalidRequest):
         service.run({"name": "x"}, "u", version="../run")
-    answered = service.chat("hello", "u")
+
+
+def test_a_message_to_a_chatflow(dify: FakeDify, client_of: Connect) -> None:
+    app = dify.world.add_app("talk", mode="advanced-chat", graph=chat("A {{#sys.query#}}"))
+    row = dify.world.publish(app)
+    answered = client_of(dify).service(dify.world.add_key(app)).chat("hello", "u")
     assert answered.answer == "A hello"
     assert answered.run is not None
-    assert answered.run.workflow_id == second.id
+    assert answered.run.workflow_id == row.id
     assert answered.conversation_id
 
 

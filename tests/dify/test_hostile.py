@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from dify_server import Answer, FakeDify, Request
+from dify_server.world import ADMIN_KEY, EMAIL, PASSWORD
 from lastgood.errors import (
     DifyBusy,
     DifyElsewhere,
@@ -32,8 +34,6 @@ from lastgood.errors import (
 )
 from lastgood.targets.dify import Client, Clock, Limits, Password, connect
 from lastgood.targets.dify.wire import address
-from support.dify import Answer, FakeDify, Request
-from support.dify.world import ADMIN_KEY, EMAIL, PASSWORD
 
 from .conftest import QUICK, Connect, admin
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+from dify_server import Answer, FakeDify, Request
+from dify_server.world import EMAIL, PASSWORD
 from lastgood.errors import DifyFailed, DifyRefused, DifySignInRefused, InvalidSetting
 from lastgood.targets.dify import AdminKey, Bearer, Client, Password
-from support.dify import Answer, FakeDify, Request
-from support.dify.world import EMAIL, PASSWORD
 
 from .conftest import Connect, admin
 
