@@ -24,14 +24,14 @@ class Event(NamedTuple):
 
 
 class Scanner:
-    """Is fed a stream part by part. `open` says that an event has begun and not ended; `moved` that the last part
-    brought anything but pings. At most `limit` bytes of an event are kept."""
+    """Is fed a stream part by part. `moved` says that the last part brought anything but pings. At most
+    `limit` bytes of an event are kept."""
 
-    __slots__ = ("_data", "_held", "_kind", "_limit", "_long", "_size", "moved", "open")
+    __slots__ = ("_begun", "_data", "_held", "_kind", "_limit", "_long", "_size", "moved")
 
     def __init__(self, limit: int = LIMIT) -> None:
-        self.open = False
         self.moved = False
+        self._begun = False
         self._limit = limit
         self._held = bytearray()
         self._long = False
@@ -51,14 +51,17 @@ class Scanner:
             self._held.clear()
             if line:
                 self._field(line)
-            elif self.open:
+            elif self._begun:
                 events.append(self._ended(at))
         if at < len(part):
             self._hold(part[at:])
-        if self._held:
-            self.open = self.open or self._held != b"\r"
-            self.moved = self.moved or self._held.startswith(b"data:")
+        self.moved = self.moved or self._held.startswith(b"data:")
         return events
+
+    @property
+    def open(self) -> bool:
+        """Whether something has begun and not ended."""
+        return self._begun or bytes(self._held) not in {b"", b"\r"}
 
     def _hold(self, piece: bytes) -> None:
         room = self._limit - len(self._held)
@@ -71,7 +74,7 @@ class Scanner:
         name, _, value = line.partition(b":")
         if not name:
             return  # a comment
-        self.open = True
+        self._begun = True
         value = value.removeprefix(b" ")
         if name == b"event":
             self._kind = value
@@ -86,7 +89,7 @@ class Scanner:
         data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
         event = Event(_name(self._kind, data, not self._long), data, not self._long, stop)
         self._kind, self._data, self._size = b"", [], 0
-        self._long = self.open = False
+        self._long = self._begun = False
         self.moved = self.moved or event.name != b"ping"
         return event
 
