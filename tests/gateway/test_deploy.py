@@ -16,7 +16,7 @@ def test_the_image_copies_what_exists_and_runs_without_rights() -> None:
     assert copied
     for name in copied:
         assert (ROOT / name).exists(), name
-    last = {name: rest for name, rest in steps}
+    last = dict(steps)
     assert last["FROM"] == "python:3.12-slim"
     assert last["USER"] not in {"root", "0"}
     assert last["ENTRYPOINT"] == '["lastgood"]'

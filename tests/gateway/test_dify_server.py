@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from lastgood.targets.dify.ways import AdminKey
 
 from dify_server.rows import FakeApp, Row
 from dify_server.server import FakeDify, Timing
@@ -18,6 +17,7 @@ from lastgood.db.tx import Tx
 from lastgood.history import apps, channels, keys, placements, versions, workflows
 from lastgood.settings import Settings, load
 from lastgood.targets.dify import servers
+from lastgood.targets.dify.signin import AdminKey
 
 from .scene import DOCUMENT, WHO, worker
 from .wire import Client, Fields
@@ -95,38 +95,38 @@ def test_without_the_gateway_ten_hanging_calls_stop_the_eleventh(dify: FakeDify,
             client.sock.close()
 
 
-@pytest.mark.parametrize("checked", [True, False])
-def test_through_the_gateway_ten_hanging_calls_do_not_stop_the_eleventh(
-    dify: FakeDify, tmp_path: Path, checked: bool
-) -> None:
-    """Refused before Dify sees them; and where that is off, what hangs is cut off and Dify's own places stay free."""
+def test_through_the_gateway_ten_hanging_calls_do_not_stop_the_eleventh(dify: FakeDify, tmp_path: Path) -> None:
+    with beside(dify, tmp_path) as scene, worker(scene.settings) as gateway, Client(gateway.port) as eleventh:
+        clients = hang(gateway.port, scene.auth, 10)
+        answer = eleventh.ask("POST", RUN, scene.auth, json.dumps(GOOD).encode())
+        assert answer.status == 200
+        assert answer.json()["data"]["status"] == "succeeded"
+        assert answer.one("x-lastgood-version") == scene.version
+        for client in clients:
+            refusal = client.answer("POST")
+            assert (refusal.status, refusal.json()["message"]) == (400, "name is required in input form")
+            client.sock.close()
+        assert dify.most_busy == 1
+
+
+def test_calls_that_hang_all_the_same_leave_dify_places_for_everything_else(dify: FakeDify, tmp_path: Path) -> None:
+    """Without the check: what hangs is cut off, keeps its place as long as Dify holds it, and no more is let in."""
+    settings = {"shield_inputs": False, "stream_idle_seconds": 0.3, "queue_seconds": 0.5, "breaker_failures": 0}
     with (
         beside(dify, tmp_path) as scene,
-        worker(
-            scene.settings,
-            shield_inputs=checked,
-            stream_idle_seconds=0.5,
-            hang_seconds=1.0,
-            upstream_calls=8,
-            queue_seconds=8.0,
-        ) as gateway,
+        worker(scene.settings, **settings) as gateway,
+        Client(gateway.port) as eleventh,
+        Client(dify.port) as direct,
     ):
         clients = hang(gateway.port, scene.auth, 10)
-        with Client(gateway.port) as eleventh:
-            answer = eleventh.ask("POST", RUN, scene.auth, json.dumps(GOOD).encode())
-            if checked:
-                assert dify.most_busy <= 1
-            else:
-                # Its caller waits in the queue until places are given up; this Dify holds them all the while.
-                assert eleventh.ask("GET", "/v1/info", scene.auth).status == 200
-                assert dify.most_busy <= 10
-        if checked:
-            assert answer.status == 200
-            assert answer.json()["data"]["status"] == "succeeded"
-            assert answer.one("x-lastgood-version") == scene.version
-            for client in clients:
-                refusal = client.answer("POST")
-                assert (refusal.status, refusal.json()["message"]) == (400, "name is required in input form")
+        ends = [client.answer("POST") for client in clients]
+        assert sorted(end.status for end in ends) == [200] * 8 + [429] * 2
+        assert all(b'"event"' in end.body for end in ends if end.status == 200)  # Dify's error, or ours
+        answer = eleventh.ask("POST", RUN, scene.auth, json.dumps(GOOD).encode())
+        assert (answer.status, answer.one("retry-after")) == (429, "1")
+        assert direct.ask("GET", "/v1/info", scene.auth).status == 200
+        assert eleventh.ask("GET", "/v1/info", scene.auth).status == 200
+        assert dify.most_busy == 9
         for client in clients:
             client.sock.close()
 
