@@ -1,6 +1,6 @@
 """What the gateway adds before Dify: runs of 40 ms on the small Dify of the tests, beside direct calls, in one run.
 
-``uv run python -m benchmarks.gateway_dify [--seconds 3] [--cap 128]``. Blocking and streaming, at 1, 8 and 64 clients;
+``uv run python -m benchmarks.gateway_dify [--seconds 3] [--cap 128]``. Blocking and streaming, 1, 8 and 64 clients;
 each sends its next call as soon as the last one has ended, a stream being read to its last event. The server, the
 worker and the load are processes of their own; only the ratios mean something. The cap and the server's own places
 are raised to 128 for the comparison; `--cap 8` shows the queue of the default."""

@@ -243,7 +243,7 @@ def test_a_blocking_chat_that_fails_says_so_in_difys_shape(
 
 def test_calls_beyond_the_cap_wait_and_then_are_told_to_come_again(tmp_path: Path) -> None:
     hold = threading.Event()
-    settings = {"upstream_calls": 2, "queue_calls": 1, "queue_seconds": 0.5}
+    settings: dict[str, Any] = {"upstream_calls": 2, "queue_calls": 1, "queue_seconds": 0.5}
     runs = stream(event("node_started"), hold=hold)
     with (
         upstream(lambda seen, line: line.sock.sendall(reply()) if "stop" in seen.target else runs(seen, line)) as up,
