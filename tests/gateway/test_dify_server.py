@@ -112,8 +112,7 @@ def test_through_the_gateway_ten_hanging_calls_do_not_stop_the_eleventh(dify: Fa
 
 def test_calls_that_hang_all_the_same_leave_dify_places_for_everything_else(dify: FakeDify, tmp_path: Path) -> None:
     """Without the check: what hangs is cut off, keeps its place as long as Dify holds it, and no more is let in."""
-    settings: dict[str, Any] = {
-        "shield_inputs": False,
+    idle: dict[str, Any] = {
         "stream_idle_seconds": 0.3,
         "queue_seconds": 0.5,
         "breaker_failures": 0,
