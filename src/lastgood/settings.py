@@ -74,6 +74,35 @@ class Settings(BaseSettings):
         description="Whether gateway workers record who calls, and the names and types of what goes in and out.",
     )
 
+    shield_inputs: bool = Field(
+        default=True, description="Whether the gateway checks inputs before it bothers a Dify server with them."
+    )
+    assemble_chats: bool = Field(
+        default=True, description="Whether blocking answers of chatflows on Dify are put together from a stream."
+    )
+    stream_idle_seconds: float = Field(
+        default=60.0, gt=0, description="Seconds a stream from Dify may go without progress; pings are none."
+    )
+    hang_seconds: float = Field(
+        default=300.0, gt=0, description="Seconds after which Dify has surely let go of a call that was left."
+    )
+    upstream_calls: int = Field(
+        default=8, ge=1, description="Runs in flight per Dify server, shared out among gateway_workers."
+    )
+    queue_calls: int = Field(default=32, ge=0, description="Runs per Dify server that may wait for a place.")
+    queue_seconds: float = Field(default=5.0, gt=0, description="Seconds a run may wait for a place.")
+    breaker_failures: int = Field(
+        default=5, ge=0, description="Failures in a row after which a Dify server is left alone; 0 for never."
+    )
+    breaker_seconds: float = Field(default=10.0, gt=0, description="Seconds for which it is left alone.")
+    conversations: Literal["pinned", "move"] = Field(
+        default="pinned",
+        description="Whether a conversation on Dify stays on the version it began on, or moves at the next message.",
+    )
+    metrics_from: Literal["loopback", "any"] = Field(
+        default="loopback", description="Who may read /metrics of a gateway worker."
+    )
+
     run_timeout: float = Field(default=300.0, gt=0, description="Seconds one run on the embedded engine may take.")
     code_timeout: float = Field(default=15.0, gt=0, description="CPU and wall seconds a code node may take.")
     code_memory: int = Field(default=512 * 2**20, gt=0, description="Bytes of address space of a code node.")

@@ -179,3 +179,16 @@ caller_shape = Table(
     Column("first_at", Float, nullable=False),
     Column("last_at", Float, nullable=False, index=True),
 )
+
+# The version that a conversation with a Dify app is pinned to: Dify's ids of the app, of the conversation and of the
+# row that held the version then, and the generation of the channel at which it was pinned.
+pinned_conversation = Table(
+    "pinned_conversation",
+    metadata,
+    Column("app_id", String(64), primary_key=True),
+    Column("conversation_id", String(64), primary_key=True),
+    Column("placed_id", String(64), nullable=False),
+    Column("version_id", String(64), nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("used_at", Float, nullable=False, index=True),
+)

@@ -5,8 +5,11 @@ import logging
 import os
 import socket
 import sys
+import threading
 from collections.abc import Mapping
 from typing import Any
+
+from sqlalchemy import Engine
 
 from lastgood import dsl
 from lastgood.db.presence import Part, Presence
@@ -15,8 +18,11 @@ from lastgood.dsl.triggers import triggers
 from lastgood.dsl.webhook import Webhook
 from lastgood.errors import LastgoodError
 from lastgood.gateway.app import Gateway
+from lastgood.gateway.conversations import Conversations
+from lastgood.gateway.knowledge import StoreKnowledge
 from lastgood.gateway.lease import LeaseRouter, StoreMembership
 from lastgood.gateway.ledger import Ledger
+from lastgood.gateway.metrics import Metrics
 from lastgood.gateway.recorder import Recorder
 from lastgood.gateway.router import Router, SqliteRouter
 from lastgood.gateway.server import address_of, listen, serve
@@ -82,12 +88,30 @@ def main() -> int:
     # No thread may wait 5 ms (the default) for its turn: not the one that hears of moves, several times per move, nor
     # the one that serves requests, while another counts calls.
     sys.setswitchinterval(_TURN_SECONDS)
-    recorder = Recorder(lambda: Ledger(open_runs(settings)))
+    opening = threading.Lock()
+
+    def runs() -> Engine:
+        with opening:  # two threads come for it, and migrations are not made for that
+            return open_runs(settings)
+
+    metrics = Metrics()
+    recorder = Recorder(lambda: Ledger(runs()), metrics.observed)
     if settings.record_calls:
         recorder.start()
     record = recorder.add if settings.record_calls else None
     webhooks = Webhooks(hooks, settings, token)
-    app = Gateway(router, parameters, settings, tuple(arguments.engine), record, webhooks)
+    conversations = Conversations(runs)
+    app = Gateway(
+        router,
+        parameters,
+        settings,
+        tuple(arguments.engine),
+        record,
+        webhooks,
+        knowledge=StoreKnowledge(store),
+        conversations=conversations,
+        metrics=metrics,
+    )
     # On PostgreSQL its lease lists it; on SQLite nobody waits for it, and this does.
     presence = Presence(store, *(() if store.postgres else (Part("gateway", address, process_id),)))
     presence.start()
@@ -96,6 +120,7 @@ def main() -> int:
     finally:
         presence.close()
         recorder.close()
+        conversations.close()
         router.close()
         store.close()
     return 0

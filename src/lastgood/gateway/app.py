@@ -4,6 +4,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from math import ceil
 from typing import Any
 
 import orjson
@@ -13,8 +14,12 @@ from lastgood.errors import InvalidRequest, LastgoodError, NotFound, NothingLive
 from lastgood.gateway.answers import Answer, dify_error, json_answer, problem, unauthorized
 from lastgood.gateway.body import ClientGone, Message, Receive, Send
 from lastgood.gateway.call import Call
+from lastgood.gateway.conversations import Conversations
+from lastgood.gateway.dify import Dify
 from lastgood.gateway.forward import Forwarder, Request
 from lastgood.gateway.head import Head, read_head, upstream_target
+from lastgood.gateway.knowledge import Knowledge
+from lastgood.gateway.metrics import Metrics
 from lastgood.gateway.pin import Refused
 from lastgood.gateway.router import Router
 from lastgood.gateway.upstream import Pool, pool_of
@@ -25,6 +30,7 @@ from lastgood.settings import Settings
 
 ENGINE = "engine"
 _PARAMETERS_KEPT = 1024
+_METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class Gateway:
@@ -32,7 +38,8 @@ class Gateway:
 
     `parameters` gives the answer of ``/v1/parameters`` for a version id (it may read the store: it runs in a thread,
     once per version). `engine` are the base URLs of the embedded engine's processes. `record` takes each run when
-    it is over; it must neither wait nor raise. `webhooks` serves those of triggers, where there are any."""
+    it is over; it must neither wait nor raise. `webhooks` serves those of triggers, where there are any. `knowledge`
+    is what the store knows of Dify apps, and `conversations` keeps the versions of theirs."""
 
     def __init__(
         self,
@@ -42,6 +49,10 @@ class Gateway:
         engine: tuple[str, ...] = (),
         record: Callable[[Call], None] | None = None,
         webhooks: Webhooks | None = None,
+        *,
+        knowledge: Knowledge | None = None,
+        conversations: Conversations | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._router = router
         self._parameters = parameters
@@ -49,6 +60,10 @@ class Gateway:
         self._engine = engine
         self._record = record
         self._webhooks = webhooks
+        self._knowledge = knowledge
+        self._conversations = conversations if settings.conversations == "pinned" else None
+        self._metrics = metrics or Metrics()
+        self._dify: Dify | None = None
         self._answers: OrderedDict[str, bytes] = OrderedDict()
         self._pools: dict[tuple[str, tuple[str, ...]], Pool] = {}
         self._forwarder: Forwarder
@@ -73,7 +88,8 @@ class Gateway:
         except LastgoodError as error:
             answer = problem(error)
         except Refused as refused:
-            answer = dify_error(refused.status, refused.code, refused.message)
+            more = () if refused.retry_after is None else ((b"retry-after", b"%d" % ceil(refused.retry_after)),)
+            answer = dify_error(refused.status, refused.code, refused.message, more=more)
         except ClientGone:
             return
         if answer is not None:
@@ -84,12 +100,19 @@ class Gateway:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                self._forwarder = Forwarder(self._settings)
+                self._begin()
                 await send({"type": "lifespan.startup.complete"})
             else:
+                if self._dify is not None:
+                    self._dify.close()
                 self._forwarder.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+    def _begin(self) -> None:
+        self._forwarder = Forwarder(self._settings)
+        if self._knowledge is not None:
+            self._dify = Dify(self._settings, self._forwarder, self._knowledge, self._metrics, self._conversations)
 
     async def _serve(self, request: Request) -> Answer | None:
         """The answer of the gateway itself, or None when an upstream's has been sent."""
@@ -97,7 +120,7 @@ class Gateway:
         path: str = scope["path"]
         if not path.startswith("/v1/"):
             hooks = self._webhooks if path.startswith(PREFIX) else None
-            return self._own(path) if hooks is None else await self._webhook(request, hooks, path)
+            return self._own(path, scope) if hooks is None else await self._webhook(request, hooks, path)
         target = upstream_target(scope["raw_path"], path, scope["query_string"])
         client = scope["client"]
         head = read_head(scope["headers"], client[0] if client else "unknown", scope["scheme"])
@@ -114,6 +137,8 @@ class Gateway:
             raise Unavailable(detail=f"{where} yet. Publish it again.")
         if path in {"/v1/parameters", "/v1/parameters/"} and scope["method"] in {"GET", "HEAD"}:
             return await self._parameters_of(route.version_id)
+        if route.app is not None and self._dify is not None:
+            return await self._dify.forward(request, head, route, target, self._pool(route))
         await self._forwarder.forward(request, head, route.placement_id, target, self._pool(route))
         return None
 
@@ -128,13 +153,16 @@ class Gateway:
     def _engine_pool(self) -> Pool:
         return pool_of(ENGINE, self._engine)
 
-    def _own(self, path: str) -> Answer:
+    def _own(self, path: str, scope: Message) -> Answer:
         """The gateway's own few paths."""
         if path == "/healthz":
             return json_answer(200, {"status": "ok", "version": lastgood.__version__})
         if path == "/readyz":
             state = self._router.state()
             return json_answer(200 if state["ready"] else 503, {"version": lastgood.__version__, **state})
+        if path == "/metrics" and (self._settings.metrics_from == "any" or _is_near(scope)):
+            gauges = self._dify.gauges() if self._dify is not None else {}
+            return json_answer(200, self._metrics.render(gauges), kind=_METRICS_TYPE)
         raise NotFound(
             detail="The gateway serves the paths of Dify's Service API under /v1/ only. The management API has an "
             "address of its own (LASTGOOD_API_PORT)."
@@ -156,6 +184,16 @@ class Gateway:
             if len(self._answers) > _PARAMETERS_KEPT:
                 self._answers.popitem(last=False)
         return json_answer(200, body)
+
+
+def _is_near(scope: Message) -> bool:
+    """Whether this machine asks, and not for somebody else."""
+    client = scope["client"]
+    return (
+        client is not None
+        and client[0] in {"127.0.0.1", "::1"}
+        and not any(name in {b"x-forwarded-for", b"forwarded"} for name, _ in scope["headers"])
+    )
 
 
 def _refusal(head: Head, query: bytes) -> str:

@@ -14,9 +14,23 @@ Fields = Sequence[tuple[bytes, bytes]]
 
 class Call:
     """One run as the request path sees it. `body` and `answer` are None where they were too large to keep; `own` is
-    the version that the client named itself; `status` is 0 while no answer has begun."""
+    the version that the client named itself; `status` is 0 while no answer has begun; `streamed` says that the
+    upstream streamed what the client got in one piece."""
 
-    __slots__ = ("answer", "began", "body", "broken", "ended", "ending", "fields", "own", "route", "status", "whole")
+    __slots__ = (
+        "answer",
+        "began",
+        "body",
+        "broken",
+        "ended",
+        "ending",
+        "fields",
+        "own",
+        "route",
+        "status",
+        "streamed",
+        "whole",
+    )
 
     def __init__(self, route: Route, fields: Fields, body: bytes) -> None:
         self.route = route
@@ -27,6 +41,7 @@ class Call:
         self.answer: bytes | None = b""
         self.ending: Ending | None = None
         self.broken = False
+        self.streamed = False
         self.whole = False
         self.began = time.perf_counter()
         self.ended = 0.0

@@ -18,8 +18,8 @@ from lastgood.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_RUN = re.compile(r"/v1/workflows/(?:([^/]+)/)?run/?")
-_CHAT = {"/v1/chat-messages", "/v1/chat-messages/"}
+RUN = re.compile(r"/v1/workflows/(?:([^/]+)/)?run/?")
+CHAT = {"/v1/chat-messages", "/v1/chat-messages/"}
 
 
 class Request:
@@ -28,6 +28,7 @@ class Request:
 
     __slots__ = (
         "_generation",
+        "_more",
         "_route",
         "_version",
         "call",
@@ -47,6 +48,7 @@ class Request:
         self.started = False
         self.name = ""
         self.call: Call | None = None
+        self._more: Headers = ()
         self._route: Route
         self._version: bytes | None = None
         self._generation: bytes | None = None
@@ -62,6 +64,10 @@ class Request:
         """Say `version`, which the client named itself."""
         self._version = version.encode("ascii")
 
+    def tell(self, name: bytes, value: bytes) -> None:
+        """Say this too in the head of the answer."""
+        self._more = [*self._more, (name, value)]
+
     def note(self, head: Head, body: bytes) -> None:
         """This is a run, with `body` as it came."""
         if self.recorded:
@@ -69,7 +75,7 @@ class Request:
 
     async def start(self, status: int, headers: Headers) -> None:
         """Begin the answer."""
-        marked = [*headers]
+        marked = [*headers, *self._more]
         if self._version is not None:
             marked.append((b"x-lastgood-version", self._version))
         if self._generation is not None:
@@ -85,13 +91,11 @@ class Forwarder:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._upstreams = Upstreams(
-            connect_timeout=settings.connect_timeout, answer_timeout=settings.upstream_timeout
-        )
+        self.upstreams = Upstreams(connect_timeout=settings.connect_timeout, answer_timeout=settings.upstream_timeout)
 
     def close(self) -> None:
         """Close the connections to the upstreams."""
-        self._upstreams.close()
+        self.upstreams.close()
 
     async def forward(self, request: Request, head: Head, placement: str, target: str, pool: Pool) -> None:
         """Answer `request` from one of `pool`, its version there being `placement`. When that breaks off in the
@@ -114,7 +118,7 @@ class Forwarder:
     async def ask(self, pool: Pool, outgoing: Outgoing) -> tuple[int, bytes]:
         """Send a request of our own to one of `pool`, and read its answer whole: the status and the body. Raises
         `UpstreamUnreachable`, `UpstreamTimeout`."""
-        connection = await self._upstreams.send(pool, outgoing)
+        connection = await self.upstreams.send(pool, outgoing)
         try:
             parts = []
             while not connection.ended:
@@ -123,17 +127,17 @@ class Forwarder:
         except Broken as error:
             raise UpstreamUnreachable(upstream=pool.name, reason=error.reason) from None
         finally:
-            self._upstreams.release(connection)
+            self.upstreams.release(connection)
 
     async def _pinned(
         self, request: Request, head: Head, placement: str, target: str, departure: Departure
     ) -> tuple[bytes | Upload | None, str]:
         """The body and the target to send on: those of a run and of a chat message name their version."""
         path, method, own = request.scope["path"], request.scope["method"], None
-        run = _RUN.fullmatch(path) if method == "POST" else None
-        if run is None and not (method == "POST" and path in _CHAT):
+        run = RUN.fullmatch(path) if method == "POST" else None
+        if run is None and not (method == "POST" and path in CHAT):
             return await self._passed(request, head, departure), target
-        body = await self._whole(request, head)
+        body = await self.read(request, head)
         departure.watch()
         request.note(head, body)
         if run is None:
@@ -150,7 +154,8 @@ class Forwarder:
                 request.call.own = own
         return body, target
 
-    async def _whole(self, request: Request, head: Head) -> bytes:
+    async def read(self, request: Request, head: Head) -> bytes:
+        """The body of a run or chat message. Raises `RequestTooLarge`, `RequestTimeout`, `ClientGone`."""
         if not head.has_body:
             return b""
         limit, seconds = self._settings.max_body_bytes, self._settings.body_timeout
@@ -170,7 +175,7 @@ class Forwarder:
         payload = body.parts if isinstance(body, Upload) else body
         outgoing = Outgoing(request.scope["method"], target, head.fields, payload, head.length)
         try:
-            connection = await self._upstreams.send(pool, outgoing)
+            connection = await self.upstreams.send(pool, outgoing)
         except LastgoodError as error:
             if upload is not None and upload.failure is not None:
                 raise upload.failure from None
@@ -181,17 +186,17 @@ class Forwarder:
             if call is not None:
                 call.answered(connection.headers)
             await request.start(connection.status, answer_headers(connection.headers, connection.status))
-            await _relay(request.send, connection, call)
+            await relay(request.send, connection, call)
         except Broken as error:
             if call is not None:
                 call.broken = True
             # Nothing is sent any more: the connection closes before the end of the answer, as the upstream's did.
             log.warning("%s: the upstream broke off its answer: %s", request.name, error)
         finally:
-            self._upstreams.release(connection)
+            self.upstreams.release(connection)
 
 
-async def _relay(send: Send, connection: Connection, call: Call | None) -> None:
+async def relay(send: Send, connection: Connection, call: Call | None) -> None:
     """Send an answer's body on as it comes."""
     while True:
         part = await connection.read()

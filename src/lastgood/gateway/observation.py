@@ -60,6 +60,9 @@ def observe(call: Call) -> Observed:
 def _outcome(call: Call, chat: bool) -> tuple[Outcome, str]:
     if call.status >= 500 or call.broken:
         return "error", ""
+    if call.streamed and call.ending is not None:
+        # A failed run answers 400 to a blocking chat, as Dify does.
+        return _streamed(call.ending, chat)
     if call.status >= 400:
         return "refused", ""
     if call.status == 200 and call.ending is not None:

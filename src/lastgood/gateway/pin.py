@@ -10,13 +10,15 @@ _OWN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 class Refused(Exception):
-    """A body that Dify would refuse too. `status`, `code` and `message` are those of its error."""
+    """A request that Dify would refuse too, or that is kept from it. `status`, `code` and `message` are those of
+    its error; `retry_after` says in how many seconds to try again."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
+        self.retry_after = retry_after
 
 
 def is_version(own: str) -> bool:
@@ -42,10 +44,7 @@ def pin_chat(body: bytes, content_type: str, placement: str) -> tuple[bytes, str
     if not isinstance(message, dict):
         raise Refused(400, "bad_request", "The body must be a JSON object.")
     if "workflow_id" not in message:
-        # Spliced in, not written anew: what the client sent stays as it was, its big numbers included.
-        start = body.index(b"{") + 1
-        comma = b"," if message else b""
-        return b"".join((body[:start], b'"workflow_id":', orjson.dumps(placement), comma, body[start:])), None
+        return with_field(body, message, "workflow_id", placement), None
     own = message["workflow_id"]
     if own is None or own == "":
         return _rewritten(body, placement), None
@@ -54,8 +53,18 @@ def pin_chat(body: bytes, content_type: str, placement: str) -> tuple[bytes, str
     return _rewritten(body, own), own
 
 
-def _rewritten(body: bytes, workflow_id: str) -> bytes:
-    """`body` with exactly one ``workflow_id``, however often and however escaped it was named."""
+def with_field(body: bytes, message: dict[str, Any], name: str, value: str) -> bytes:
+    """`body`, which reads as `message`, with exactly one field `name`."""
+    if name in message:
+        return _rewritten(body, value, name)
+    # Spliced in, not written anew: what the client sent stays as it was, its big numbers included.
+    start = body.index(b"{") + 1
+    comma = b"," if message else b""
+    return b"".join((body[:start], orjson.dumps(name), b":", orjson.dumps(value), comma, body[start:]))
+
+
+def _rewritten(body: bytes, value: str, name: str = "workflow_id") -> bytes:
+    """`body` with exactly one field `name`, however often and however escaped it was named."""
     message: dict[str, Any] = json.loads(body)
-    message["workflow_id"] = workflow_id
+    message[name] = value
     return json.dumps(message, separators=(",", ":")).encode()

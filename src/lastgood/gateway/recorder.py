@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from lastgood.gateway.call import Call
-from lastgood.gateway.observation import observe
+from lastgood.gateway.observation import Observed, observe
 from lastgood.gateway.tally import Tally
 from lastgood.history.routes import Route
 
@@ -43,10 +43,11 @@ class Books(Protocol):
 
 class Recorder:
     """Takes calls in, and keeps what they amount to about once a second. `books` opens the store; it is called in
-    the recorder's thread, again and again while it fails."""
+    the recorder's thread, again and again while it fails. `seen` is told of each call there."""
 
-    def __init__(self, books: Callable[[], Books]) -> None:
+    def __init__(self, books: Callable[[], Books], seen: Callable[[Observed], None] | None = None) -> None:
         self._open = books
+        self._seen = seen
         self._books: Books | None = None
         self._queue: deque[Call] = deque()
         self._lost: Counter[Route] = Counter()
@@ -100,7 +101,10 @@ class Recorder:
             self._taken += call.weight
             at = call.ended + offset
             try:
-                self._tally.add(observe(call), at)
+                observed = observe(call)
+                self._tally.add(observed, at)
+                if self._seen is not None:
+                    self._seen(observed)
             except Exception:
                 log.exception("a call could not be read")
                 self._tally.lose(call.route, 1, at)
