@@ -1,5 +1,5 @@
-"""Whatever editors do in Dify, and wherever our processes die: nothing that was read is lost, and what is live is what
-the channel says, or the status says otherwise.
+"""Whatever editors do in Dify, and wherever our processes die: nothing that was read is lost, and what is live is
+what the channel says, or the status says otherwise.
 
 `LASTGOOD_EXAMPLES=200 LASTGOOD_STEPS=30 pytest tests/dify/test_any_order_on_dify.py` looks for longer."""
 
@@ -193,7 +193,7 @@ def machine(version: str, template: Path) -> type[RuleBasedStateMachine]:
 
 @pytest.mark.parametrize("version", ["1.13.0", "1.14.2"])
 def test_nothing_is_lost_and_nothing_is_said_that_is_not_so(version: str, sqlite_template: Path) -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         machine(version, sqlite_template),
         settings=settings(
             max_examples=EXAMPLES,

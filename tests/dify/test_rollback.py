@@ -236,9 +236,7 @@ def test_a_server_that_cannot_be_asked_refuses_a_write(here: Ground) -> None:
 
 def test_by_route_the_pointer_moves_at_once_and_the_app_follows(here: Ground) -> None:
     here.set_way("route")
-    asked = (
-        here.dify.asked(f"/console/api/apps/{here.fake.id}/workflows/publish") + 1
-    )  # what it serves is read for the plan
+    asked = here.dify.asked(f"/console/api/apps/{here.fake.id}/workflows/publish") + 1
     done = here.run()
     assert done.state == "succeeded"
     assert here.dify.asked(f"/console/api/apps/{here.fake.id}/workflows/publish") == asked
