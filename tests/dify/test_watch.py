@@ -5,14 +5,18 @@ from datetime import timedelta
 import pytest
 
 from dify_server.graphs import graph
-from lastgood.db.tx import parse_time, utc_text
+from lastgood.db.tx import Tx, parse_time, utc_text
 from lastgood.errors import DifyUnreachable
 from lastgood.history import apps, channels, drafts, placements, versions, workflows
-from lastgood.targets.dify.logs import Entry, Mark
 from lastgood.targets.dify.watch import share
 
 from .capturing import WHO, Scene, secret
 from .test_capture import published
+
+# Both versions and both stores, not all four ways to put them together.
+pytestmark = pytest.mark.parametrize(
+    ("dify", "settings"), [("1.13.0", "postgres"), ("1.14.2", "sqlite")], indirect=True
+)
 
 
 def test_a_publish_is_in_history_at_the_next_look(scene: Scene) -> None:
@@ -303,23 +307,64 @@ def test_evidence_condemns_nobody_and_lifts_no_verdict(scene: Scene) -> None:
     assert scene.history(app)[0].state == "failed"
 
 
-def entry(id: str, at: str, status: str = "succeeded", label: str = "v") -> Entry:
-    return Entry(id, label, "app-run", status, 0.1, parse_time(f"2026-11-23T{at}Z"))
+def test_an_app_that_the_server_cannot_answer_for_hinders_no_other(scene: Scene) -> None:
+    bad, good = published(scene, "bad"), published(scene, "good")
+    scene.look()
+    scene.dify.faults.drop(lambda request: bad.id in request.path, times=1000, took_effect=False)
+    scene.dify.world.editor_saves(good, graph("more"))
+    found = scene.look(later=30)
+    assert found.drafts == 1 and any(problem.startswith("bad: ") for problem in found.problems)
+    assert scene.look(later=30).drafts == 0
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "counted"),
-    [
-        # the same second twice; written late, within what is read again; a run that ends later
-        ([entry("a", "10:00:00")], [entry("a", "10:00:00"), entry("b", "10:00:00")], {"b"}),
-        ([entry("a", "10:01:00")], [entry("a", "10:01:00"), entry("late", "10:00:40")], {"late"}),
-        ([entry("a", "10:05:00"), entry("r", "10:00:00", "running")], [entry("r", "10:00:00")], {"r"}),
-        ([entry("a", "10:05:00"), entry("n", "10:00:00", label="new")], [entry("n", "10:00:00")], {"n"}),
-        # a run that never ends holds nothing back for long
-        ([entry("a", "12:00:00"), entry("r", "10:00:00", "running")], [entry("r", "10:00:00")], set()),
-    ],
-)
-def test_how_far_a_log_was_read(first: list[Entry], second: list[Entry], counted: set[str]) -> None:
-    mark = Mark(None, frozenset()).after(first, {"v"})
-    assert {one.id for one in second if mark.is_new(one)} == counted
-    assert Mark.of({"logs": mark.as_data()}) == mark
+def test_a_server_that_does_not_tell_what_is_live_is_asked_for_it(scene: Scene) -> None:
+    """As a newer server may: the list of apps tells the same of every app, and the draft's look finds publishes."""
+    from dify_server import shapes
+
+    told = shapes.listed
+    app = published(scene)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shapes, "listed", lambda *args: {**told(*args), "workflow": None, "updated_at": 1})
+        scene.look()
+        assert scene.app(app).live_id == app.versions[0].id
+        scene.asked()
+        scene.look(later=20)
+        assert len(scene.asked()) == 2
+        scene.dify.world.somebody_publishes(app)
+        scene.look(later=20)
+    assert scene.app(app).live_id == app.versions[0].id and len(scene.placed(app)) == 4
+
+
+def test_an_operation_that_begins_while_an_app_is_read_keeps_its_own_rows(scene: Scene) -> None:
+    from sqlalchemy import update
+
+    from lastgood.db import tables as t
+
+    app = published(scene)
+    scene.look()
+    held = scene.app(app)
+    mine = update(t.channel).where(t.channel.c.pk == held.channel_pk)
+
+    def begin() -> None:
+        scene.store.write(lambda tx: tx.connection.execute(mine.values(applying="op-abcdefghij")))
+        scene.dify.world.editor_saves(app, graph("ours"))
+        scene.dify.world.somebody_publishes(app)
+
+    scene.dify.world.somebody_publishes(app)
+    scene.dify.faults.before("GET /workflows", begin)
+    scene.look()
+    assert len(scene.placed(app)) == 3 and scene.app(app).live_id == held.live_id
+
+    def end(tx: Tx) -> None:
+        version = versions.by_pk(tx, scene.placed(app)[0].version_pk)
+        placements.add(
+            tx, held, version, app.versions[0].id, label=app.versions[0].version, hash="h", operation="op-a"
+        )
+        apps.saw_live(tx, held, app.versions[0].id, version, since=None, by="us")
+        tx.connection.execute(mine.values(applying=None))
+
+    scene.store.write(end)
+    scene.look()
+    rows = scene.placed(app)
+    assert len(rows) == 5 and [one.operation for one in rows] == [None] * 4 + ["op-a"]
+    assert scene.app(app).live_by == "us"

@@ -194,6 +194,11 @@ def _admin(call: Call, bearer: str) -> bool:
 
 
 def _console(call: Call) -> None:
+    if not call.world.ready:
+        told = (
+            "Dify has not been initialized and installed yet. Please proceed with the initialization and installation"
+        )
+        raise refuse(401, "not_setup", f"{told} process first.")
     people, headers = call.world.people, call.request.headers
     bearer = headers.get("authorization", "").removeprefix("Bearer ")
     sent = cookies(call.request)

@@ -73,7 +73,7 @@ def stored(sent: Variables, old: Variables, newer: bool, mask_kept: bool) -> Var
         kept = {name: value for name, value in one.items() if name != "selector"}  # made of the name when asked for
         kept.setdefault("id", str(uuid4()))
         kept.setdefault("description", "")
-        if kept.get("value_type") == "number":
+        if kept.get("value_type") == "number":  # what an export tells it as
             kept["value_type"] = "float" if isinstance(kept.get("value"), float) else "integer"
         if kept.get("value_type") == "secret":
             value = HIDDEN if newer and mask_kept and kept.get("value") == MASK else kept.get("value")
@@ -82,16 +82,25 @@ def stored(sent: Variables, old: Variables, newer: bool, mask_kept: bool) -> Var
     return made
 
 
+_KINDS = {"integer": "number", "float": "number"}  # as lists show them
+
+
 def masked(variables: Variables) -> Variables:
-    """As every list shows them."""
-    shown = []
+    """As drafts and versions show them."""
+    return [{**one, "value": MASK} if one["value_type"] == "secret" else one for one in shown(variables)]
+
+
+def shown(variables: Variables) -> Variables:
+    """With their values."""
+    told = []
     for one in variables:
         kept = {
             "id": one.get("id"), "name": one.get("name"), "value": one.get("value"),
-            "value_type": one.get("value_type"), "description": one.get("description", ""),
+            "value_type": _KINDS.get(one.get("value_type", ""), one.get("value_type")),
+            "description": one.get("description", ""),
         }  # fmt: skip
-        shown.append({**kept, "value": MASK} if one.get("value_type") == "secret" else kept)
-    return shown
+        told.append(kept)
+    return told
 
 
 @dataclass

@@ -3,64 +3,30 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
-from dify_server.rows import FakeApp, Row
+from dify_server.rows import Row
+from dify_server.runs import STARTS, NodeRun, Run
 
 if TYPE_CHECKING:
     from dify_server.world import World
 
 REFERENCE = re.compile(r"\{\{#([^#{}]+)#\}\}")
-STARTS = ("start", "trigger-webhook", "trigger-schedule", "trigger-plugin")
 KNOWN = frozenset(
     {*STARTS, "end", "answer", "if-else", "http-request", "tool", "assigner", "variable-assigner", "code", "llm"}
     | {"template-transform", "knowledge-retrieval", "question-classifier", "iteration", "iteration-start", "loop"}
     | {"loop-start", "loop-end", "parameter-extractor", "document-extractor", "list-operator", "agent"}
     | {"variable-aggregator", "human-input", "datasource", "knowledge-index"}
 )
+_SLICE = 0.05
 Event = tuple[str, dict[str, Any]]  # the event's name, and its data
 Step = tuple[float, Event | None]  # wait so long, then send the event
 
 
 class NodeFailed(Exception):
     """A node failed; the message is Dify's."""
-
-
-@dataclass
-class Run:
-    """One run of a version, while it goes and afterwards in the log."""
-
-    app: FakeApp
-    row: Row
-    inputs: dict[str, Any]
-    user: str
-    triggered_from: str
-    created_from: str
-    created_at: int
-    user_kind: str = "service-api"
-    sys: dict[str, Any] = field(default_factory=dict)
-    talk: Any = None  # the conversation of a chatflow
-    id: str = field(default_factory=lambda: str(uuid4()))
-    task_id: str = field(default_factory=lambda: str(uuid4()))
-    status: str = "running"
-    error: str | None = None
-    outputs: dict[str, Any] = field(default_factory=dict)
-    nodes: list[dict[str, Any]] = field(default_factory=list)
-    answer: str = ""
-    stopped: bool = False
-    elapsed: float = 0.0
-
-    @property
-    def given(self) -> dict[str, Any]:
-        """The inputs with Dify's own beside them."""
-        own = {
-            "sys.files": [], "sys.user_id": self.user, "sys.app_id": self.app.id, "sys.workflow_id": self.row.id,
-            "sys.workflow_run_id": self.id,
-        }  # fmt: skip
-        return {**self.inputs, **own, **self.sys}
 
 
 class Machine:
@@ -126,9 +92,15 @@ class Machine:
         return {
             "id": run.id, "workflow_id": run.row.id, "status": run.status, "outputs": run.outputs,
             "error": run.error, "elapsed_time": run.elapsed, "total_tokens": 0, "total_steps": len(run.nodes),
-            "created_by": {"id": self.world.end_user(run), "user": run.user}, "created_at": run.created_at,
+            "created_by": self._who(), "created_at": run.created_at,
             "finished_at": run.created_at, "exceptions_count": 1 if run.status == "failed" else 0, "files": [],
         }  # fmt: skip
+
+    def _who(self) -> dict[str, Any]:
+        account = self.world.people.by_id(self.run.user)
+        if self.run.user_kind == "account" and account is not None:
+            return account.short
+        return {"id": self.world.end_user(self.run), "user": self.run.user}
 
     def _record(self, node: dict[str, Any]) -> "NodeRun":
         done = NodeRun(node, len(self.run.nodes) + 1, self.run.created_at)
@@ -136,12 +108,15 @@ class Machine:
         return done
 
     def _naps(self, node: dict[str, Any]) -> Iterator[float]:
-        """The seconds that a node takes."""
+        """The seconds that a node takes, in parts: a run that is stopped does not sleep on."""
         data = node["data"]
         if data.get("type") == "http-request":
             seconds = parse_qs(urlsplit(self.filled(data["url"])).query).get("sleep")
             if seconds:
-                yield float(seconds[0]) * self.world.timing.nap
+                left = float(seconds[0]) * self.world.timing.nap
+                while left > 0 and not self.run.stopped:
+                    yield min(left, _SLICE)
+                    left -= _SLICE
 
     def _act(self, node: dict[str, Any], done: "NodeRun") -> tuple[dict[str, Any], str]:
         """What the node answers and the handle by which the run goes on."""
@@ -312,40 +287,6 @@ class Machine:
             return "" if value is None else str(value)
 
         return REFERENCE.sub(one, text)
-
-
-class NodeRun:
-    """A node's part of a run, as its events and its record tell it."""
-
-    def __init__(self, node: dict[str, Any], number: int, moment: int) -> None:
-        data = node["data"]
-        self.data: dict[str, Any] = {
-            "id": str(uuid4()), "node_id": node["id"], "node_type": data.get("type"),
-            "title": data.get("title", ""), "number": number, "inputs": None, "process_data": {}, "outputs": {},
-            "status": "succeeded", "error": None, "created_at": moment,
-        }  # fmt: skip
-        if data.get("type") in STARTS:
-            self.data["inputs"] = {}
-
-    def started(self) -> dict[str, Any]:
-        data = self.data
-        return {
-            "id": data["id"], "node_id": data["node_id"], "node_type": data["node_type"], "title": data["title"],
-            "index": 1, "predecessor_node_id": None, "inputs": None, "inputs_truncated": False,
-            "created_at": data["created_at"], "extras": {}, "iteration_id": None, "loop_id": None,
-            "agent_strategy": None,
-        }  # fmt: skip
-
-    def finished(self) -> dict[str, Any]:
-        data = self.data
-        return {
-            "id": data["id"], "node_id": data["node_id"], "node_type": data["node_type"], "title": data["title"],
-            "index": 1, "predecessor_node_id": None, "inputs": data["inputs"] or {}, "inputs_truncated": False,
-            "process_data": data["process_data"], "process_data_truncated": False, "outputs": data["outputs"],
-            "outputs_truncated": False, "status": data["status"], "error": data["error"], "elapsed_time": 0.001,
-            "execution_metadata": None, "created_at": data["created_at"], "finished_at": data["created_at"],
-            "files": [], "iteration_id": None, "loop_id": None,
-        }  # fmt: skip
 
 
 def _pieces(node: dict[str, Any]) -> Iterator[tuple[tuple[str, ...] | None, str, str]]:

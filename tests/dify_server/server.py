@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Self
 
 from dify_server import connection, routes
@@ -39,6 +39,7 @@ class FakeDify:
             self.world.timing = timing
         self.requests: list[Request] = []
         self.keep_requests = True
+        self.broken: list[Exception] = []  # what the stand-in itself tripped over
         self.hook: Hook | None = None
         self.faults = Faults()
         self.slots = slots
@@ -49,6 +50,7 @@ class FakeDify:
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._hanging = asyncio.Event()
         self._free: asyncio.Semaphore | None = None
         self._server: asyncio.Server | None = None
 
@@ -76,6 +78,18 @@ class FakeDify:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    def unhang(self) -> None:
+        """Ends the calls that hang now, as their time does."""
+        self._loop.call_soon_threadsafe(self._release)
+
+    def _release(self) -> None:
+        self._hanging.set()
+        self._hanging = asyncio.Event()
+
+    async def _hang(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hanging.wait(), seconds)
 
     def __enter__(self) -> Self:
         self.start()
@@ -147,7 +161,11 @@ class FakeDify:
     def _handled(self, request: Request) -> Answer | Stream | tuple[Later, list[tuple[str, str]]]:
         """One request at a time changes the state."""
         with self.world.lock:
-            status, body, headers = answer(self.world, request)
+            try:
+                status, body, headers = answer(self.world, request)
+            except Exception as error:  # a body of another shape than expected, say
+                self.broken.append(error)
+                return Answer(500, {"message": "Internal Server Error", "code": "unknown", "status": 500})
         if isinstance(body, Stream):
             return body
         return (body, headers) if isinstance(body, Later) else Answer(status, body, headers)
@@ -158,7 +176,9 @@ class FakeDify:
         for rule in rules:
             if rule.act is not None:
                 await asyncio.to_thread(rule.act)
-            if rule.wait:
+            if rule.wait and rule.drop:
+                await self._hang(rule.wait)
+            elif rule.wait:
                 await asyncio.sleep(rule.wait)
             if rule.drop:
                 raise Dropped
@@ -184,7 +204,7 @@ class FakeDify:
     async def _stream(self, stream: Stream, writer: asyncio.StreamWriter) -> None:
         """Sends events until the last, then holds the socket open a while. A client that left changes nothing."""
         timing = self.timing
-        kind = "text/event-stream; charset=utf-8"
+        kind, quiet = "text/event-stream; charset=utf-8", 0.0
         self._write(writer, connection.head(200, self.world.version, [], kind, None))
         try:
             while True:
@@ -193,13 +213,20 @@ class FakeDify:
                 if step is None:
                     break
                 wait, text = step
-                for pause, ping in _pauses(wait, timing.ping):
+                while wait > 0:
+                    pause = min(wait, timing.ping - quiet)
                     await asyncio.sleep(pause)
-                    if ping:
+                    wait, quiet = wait - pause, quiet + pause
+                    if quiet >= timing.ping:
                         self._write(writer, connection.chunk(SSE_PING))
+                        quiet = 0.0
                 if text is not None:
                     self._write(writer, connection.chunk(text))
-            await asyncio.sleep(timing.hang if stream.hangs else timing.linger)
+                    quiet = 0.0
+            if stream.hangs:
+                await self._hang(timing.hang)
+            else:
+                await asyncio.sleep(timing.linger)
         finally:
             stream.done()
         self._write(writer, b"0\r\n\r\n")
@@ -208,15 +235,6 @@ class FakeDify:
         if not writer.is_closing():
             with contextlib.suppress(ConnectionError):
                 writer.write(data)
-
-
-def _pauses(wait: float, every: float) -> Iterator[tuple[float, bool]]:
-    """A wait in parts, with a ping after each whole one."""
-    while wait > every:
-        yield every, True
-        wait -= every
-    if wait:
-        yield wait, False
 
 
 def serve(version: str, port: int, **more: Any) -> FakeDify:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from dify_server.rows import FakeApp, Row, masked
-from dify_server.running import Run
+from dify_server.runs import Run
 
 if TYPE_CHECKING:
     from dify_server.world import World
@@ -61,24 +61,24 @@ def listed(world: "World", app: FakeApp) -> dict[str, Any]:
     author = world.people.by_id(app.created_by)
     return {
         **_base(app), "max_active_requests": app.max_active_requests, "icon_type": "emoji",
-        "model_config": model_config(app), "workflow": pointer(app), "create_user_name": None,
+        "model_config": model_config(app, world.newer), "workflow": pointer(app), "create_user_name": None,
         "author_name": author.name if author else None, "has_draft_trigger": False, "icon_url": None,
     }  # fmt: skip
 
 
-def made(app: FakeApp) -> dict[str, Any]:
+def made(app: FakeApp, newer: bool = False) -> dict[str, Any]:
     """An app just made or switched."""
     return {
-        **_base(app), "enable_site": True, "enable_api": app.enable_api, "model_config": model_config(app),
+        **_base(app), "enable_site": True, "enable_api": app.enable_api, "model_config": model_config(app, newer),
         "workflow": pointer(app), "tracing": None,
     }  # fmt: skip
 
 
 def detail(world: "World", app: FakeApp) -> dict[str, Any]:
     return {
-        **made(app), "icon_type": "emoji", "api_base_url": f"{world.url}/v1",
+        **made(app, world.newer), "icon_type": "emoji", "api_base_url": f"{world.url}/v1",
         "max_active_requests": app.max_active_requests, "deleted_tools": [], "site": site(world, app),
-        "icon_url": None,
+        "icon_url": None, **({"bound_agent_id": None} if world.newer else {}),
     }  # fmt: skip
 
 
@@ -95,17 +95,19 @@ def site(world: "World", app: FakeApp) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def model_config(app: FakeApp) -> dict[str, Any] | None:
+def model_config(app: FakeApp, newer: bool = False) -> dict[str, Any] | None:
     """Only apps without a workflow have one."""
     if app.mode in ("workflow", "advanced-chat"):
         return None
     off = {"enabled": False}
+    avoidance = {"enabled": False, "type": "", **({"config": {}} if newer else {"configs": []})}
+    model = {"provider": "openai", "name": "gpt-4o"} if newer else {"provider": None, "name": None}
     return {
         "opening_statement": None, "suggested_questions": [], "suggested_questions_after_answer": off,
         "speech_to_text": off, "text_to_speech": off, "retriever_resource": {"enabled": True},
         "annotation_reply": off, "more_like_this": off,
-        "sensitive_word_avoidance": {"enabled": False, "type": "", "configs": []}, "external_data_tools": [],
-        "model": {"provider": None, "name": None, "mode": "chat", "completion_params": {}}, "user_input_form": [],
+        "sensitive_word_avoidance": avoidance, "external_data_tools": [],
+        "model": {**model, "mode": "chat", "completion_params": {}}, "user_input_form": [],
         "dataset_query_variable": None, "pre_prompt": None,
         "agent_mode": {"enabled": False, "strategy": None, "tools": [], "prompt": None}, "prompt_type": "simple",
         "chat_prompt_config": {}, "completion_prompt_config": {}, "dataset_configs": {"retrieval_model": "multiple"},

@@ -2,11 +2,13 @@
 
 from copy import deepcopy
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 from uuid import uuid4
 
 from dify_server.rows import Row
 
+_TURNS = count()
 _NOBODY = "00000000-0000-0000-0000-000000000000"
 
 
@@ -20,6 +22,7 @@ class Talk:
     created_at: int
     id: str = field(default_factory=lambda: str(uuid4()))
     updated_at: int = 0
+    touched: int = field(default_factory=lambda: next(_TURNS))
     variables: dict[str, dict[str, Any]] = field(default_factory=dict)
     messages: list[dict[str, Any]] = field(default_factory=list)
 
@@ -41,7 +44,7 @@ class Talk:
             self.variables[name]["value"] = value
 
     def say(self, message_id: str, query: str, answer: str, inputs: dict[str, Any], moment: int) -> None:
-        self.updated_at = moment
+        self.updated_at, self.touched = moment, next(_TURNS)
         self.messages.append({
             "id": message_id, "conversation_id": self.id, "parent_message_id": _NOBODY,
             "inputs": inputs, "query": query, "answer": answer, "feedback": None, "retriever_resources": [],

@@ -12,7 +12,7 @@ from dify_server.graphs import graph
 from dify_server.people import ADMIN_KEY, EMAIL, PASSWORD, TOKEN, Account, People
 from dify_server.refusals import Refuse, invalid, refuse
 from dify_server.rows import FEATURES, HIDDEN, KINDS, MASK, FakeApp, Row, Variables, stored
-from dify_server.running import Run
+from dify_server.runs import Run
 
 __all__ = [
     "ADMIN_KEY", "EMAIL", "FEATURES", "HIDDEN", "MASK", "PASSWORD", "TOKEN", "FakeApp", "Refuse", "Row", "Timing",
@@ -40,6 +40,7 @@ class World:
         self.version = version
         self.newer = version != "1.13.0"
         self.openapi = self.newer
+        self.ready = True  # set up
         self.tokens_in_body = False
         self.admin_key = ADMIN_KEY
         self.token_rate = 10_000  # calls of /openapi/v1 a minute and token
@@ -209,6 +210,7 @@ class World:
         """Writes the draft. Name and icon of the app stay."""
         old, moment = app.draft, self.seconds()
         variables = stored(environment, old.environment_variables if old else [], self.newer, mask_kept)
+        features = {**_WHOLE, **features}
         talking = [
             {"description": "", **{name: value for name, value in one.items() if name != "selector"}}
             for one in conversation
@@ -286,6 +288,13 @@ def log_entry(run: Run) -> dict[str, Any]:
 
 def two_nodes(output: str) -> dict[str, Any]:
     return graph(output)
+
+
+# What Dify adds to features that lack it.
+_WHOLE: dict[str, Any] = {
+    "file_upload": {}, "text_to_speech": {"enabled": False, "voice": "", "language": ""},
+    "sensitive_word_avoidance": {"enabled": False},
+}  # fmt: skip
 
 
 def _check_variables(variables: Variables) -> None:

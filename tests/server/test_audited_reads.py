@@ -7,7 +7,10 @@ import pytest
 from sqlalchemy import select
 
 from lastgood.db import tables
-from lastgood.history import content
+from lastgood.db.audit import Principal
+from lastgood.history import apps, content, drafts, workflows
+from lastgood.targets.dify import AdminKey, servers
+from support.documents import document
 from support.stores import on_sqlite
 
 from .conftest import Api
@@ -92,6 +95,21 @@ def standing(api: Api) -> dict[str, list[Any]]:
         }
 
 
+def a_draft(api: Api) -> str:
+    """A kept state of the draft of an app on a Dify server, which nobody asks here."""
+
+    def work(tx: Any) -> str:
+        who = Principal("alice")
+        servers.save(tx, who, PATH["server"], "http://dify.test", AdminKey("k", "w"), facts={})
+        workflow = workflows.find(tx, "greet")
+        app = apps.bind(
+            tx, who, workflow, "staging", target=PATH["server"], app="a1", name="Greeter", mode="workflow"
+        )
+        return drafts.keep(tx, app, document("draft"), {}, "h", "bob", None, "seen").id
+
+    return api.store.write(work)
+
+
 @on_sqlite
 def test_every_route_that_opens_a_definition_is_audited_before(
     api: Api, version: str, monkeypatch: pytest.MonkeyPatch
@@ -99,6 +117,7 @@ def test_every_route_that_opens_a_definition_is_audited_before(
     """Found out by watching what each of them reads, so that a new route cannot forget it."""
     snapshot = api.get("/v1/workflows/greet/snapshots")["items"][0]["snapshot_id"]
     operation = api.move("publish", 0, version=version)["operation"]
+    draft = a_draft(api)
     opened: list[int] = []
     real: Callable[..., Any] = content.read_content
 
@@ -115,7 +134,7 @@ def test_every_route_that_opens_a_definition_is_audited_before(
         if method != "GET":
             continue
         path = example.replace(PATH["version"], version).replace(PATH["snapshot"], snapshot)
-        path = path.replace(PATH["operation"], operation)
+        path = path.replace(PATH["operation"], operation).replace(PATH["draft"], draft)
         opened.clear()
         with api.store.read() as tx:
             before = tx.connection.execute(select(tables.audit.c.pk).order_by(tables.audit.c.pk.desc())).scalar() or 0
@@ -124,5 +143,6 @@ def test_every_route_that_opens_a_definition_is_audited_before(
         if opened:
             opening.append(route.path)
             assert min(opened) > before, f"{route.path} opens a definition before it is audited"
+    assert {"/v1/drafts/{draft}", "/v1/drafts/{draft}/diff"} <= set(opening)
     assert {"/v1/workflows/{workflow}", "/v1/versions/{version}/document", "/v1/snapshots/{snapshot}"} <= set(opening)
     assert "/v1/workflows/{workflow}/versions" not in opening, "a list needs no definition"

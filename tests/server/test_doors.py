@@ -27,6 +27,8 @@ PATH = {
     "channel": "live",
     "snapshot": "snap_20261123_v1",
     "operation": "op-abcdefghij",
+    "server": "some-dify",
+    "draft": "dr-abcdefgh",
 }
 
 pytestmark = on_sqlite

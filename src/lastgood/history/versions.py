@@ -3,9 +3,10 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import Integer, bindparam, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -461,17 +462,26 @@ def _must_be_free(tx: Tx, id: str) -> None:
 
 def _count(tx: Tx, kind: str, day: str, at_least: int = 0) -> int:
     """The next running number of `kind` on `day`; with `at_least`, count on from there."""
-    added = (pg_insert if tx.postgres else sqlite_insert)(t.counter).values(
-        workspace_pk=tx.workspace, kind=kind, day=day, last=max(1, at_least)
-    )
-    known = t.counter.c.last
-    greatest = func.greatest(known, at_least) if tx.postgres else func.max(known, at_least)
-    statement = added.on_conflict_do_update(
-        index_elements=[t.counter.c.workspace_pk, t.counter.c.kind, t.counter.c.day],
-        set_={"last": greatest if at_least else known + 1},
-    ).returning(known)
-    number: int = tx.connection.execute(statement).scalar_one()
+    values = {"workspace": tx.workspace, "of_kind": kind, "on_day": day, "first": max(1, at_least), "least": at_least}
+    number: int = tx.connection.execute(_counting(tx.postgres, at_least > 0), values).scalar_one()
     return number
+
+
+@cache
+def _counting(postgres: bool, jump: bool) -> Any:
+    """The statement of `_count`; with `jump` it goes on from `least`. To build it takes longer than to run it."""
+    added = (pg_insert if postgres else sqlite_insert)(t.counter).values(
+        workspace_pk=bindparam("workspace"),
+        kind=bindparam("of_kind"),
+        day=bindparam("on_day"),
+        last=bindparam("first"),
+    )
+    known, least = t.counter.c.last, bindparam("least", type_=Integer)
+    greatest = func.greatest(known, least) if postgres else func.max(known, least)
+    return added.on_conflict_do_update(
+        index_elements=[t.counter.c.workspace_pk, t.counter.c.kind, t.counter.c.day],
+        set_={"last": greatest if jump else known + 1},
+    ).returning(known)
 
 
 def _iso(text: str) -> str:

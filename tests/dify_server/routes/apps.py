@@ -31,7 +31,7 @@ def create(call: Call) -> Any:
     app = call.world.new_app(call.body["name"], call.body["mode"], call.who, call.workspace)
     app.icon, app.icon_background = call.body.get("icon"), call.body.get("icon_background")
     call.status = 201
-    return shapes.made(app)
+    return shapes.made(app, call.world.newer)
 
 
 @route("GET", HERE)
@@ -80,7 +80,7 @@ def api_enable(call: Call) -> Any:
     call.manager()
     call.app.enable_api = call.body["enable_api"]
     call.app.updated_by, call.app.updated_at = call.who.id, call.world.seconds()
-    return shapes.made(call.app)
+    return shapes.made(call.app, call.world.newer)
 
 
 @route("GET", f"{HERE}/export")

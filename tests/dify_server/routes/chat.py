@@ -8,7 +8,8 @@ from dify_server.calls import Call, Later, Stream, route
 from dify_server.refusals import did_you_mean, refuse
 from dify_server.routes.service import SSE_PING, _finisher, entered, failed_stream, sse, version_of
 from dify_server.rows import Row
-from dify_server.running import Machine, Run, wrong_inputs
+from dify_server.running import Machine, wrong_inputs
+from dify_server.runs import Run
 from dify_server.talks import Talk
 
 _USAGE = {
@@ -118,7 +119,7 @@ def _talk(call: Call, wanted: str) -> Talk:
 def conversations(call: Call) -> Any:
     user, limit = call.request.query.get("user", ""), call.number("limit", 20)
     mine = [one for one in call.app.conversations if one.user == user]
-    mine.sort(key=lambda one: one.updated_at, reverse=True)
+    mine.sort(key=lambda one: one.touched, reverse=True)
     shown = [
         {
             "id": one.id, "name": one.name, "inputs": {}, "status": "normal", "introduction": one.introduction,

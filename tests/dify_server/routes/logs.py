@@ -6,7 +6,7 @@ from dify_server import shapes
 from dify_server.calls import Call, cut, route
 from dify_server.refusals import invalid, refuse
 from dify_server.routes.service import log_line
-from dify_server.running import Run
+from dify_server.runs import Run
 
 HERE = "/console/api/apps/<app>"
 
@@ -77,7 +77,7 @@ def nodes(call: Call) -> Any:
     shown = [
         {
             "id": one["id"], "index": number, "predecessor_node_id": None, "node_id": one["node_id"],
-            "node_type": one["node_type"], "title": one["title"], "inputs": one["inputs"],
+            "node_type": one["node_type"], "title": one["title"], "inputs": one["inputs"] or {},
             "process_data": one["process_data"], "outputs": one["outputs"], "status": one["status"],
             "error": one["error"], "elapsed_time": 0.001, "execution_metadata": {}, "extras": {},
             "created_at": made.created_at, "created_by_role": "end_user", "created_by_account": None,

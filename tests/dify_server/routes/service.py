@@ -9,7 +9,8 @@ from dify_server import shapes
 from dify_server.calls import Call, Later, Stream, cut, route
 from dify_server.refusals import invalid, refuse
 from dify_server.rows import FakeApp, Row
-from dify_server.running import KNOWN, Machine, Run, wrong_inputs
+from dify_server.running import KNOWN, Machine, wrong_inputs
+from dify_server.runs import Run
 
 SSE_PING = "event: ping\n\n"
 
@@ -171,10 +172,11 @@ def failed_stream(call: Call, why: str, code: str, release: Callable[[], None]) 
     error: dict[str, Any] = {"event": "error", "message": why, "status": 500}
     if code:
         error = {"event": "error", "workflow_run_id": None, "code": code, "status": 400, "message": why}
+    release()
     steps: list[tuple[float, str | None]] = [(0.0, SSE_PING)]
     if call.world.newer:
         steps.append((0.0, sse(error)))
-    return Stream(iter(steps), hangs=True, done=release)
+    return Stream(iter(steps), hangs=True)
 
 
 def sse(event: dict[str, Any]) -> str:

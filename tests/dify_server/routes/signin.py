@@ -18,13 +18,20 @@ def health(call: Call) -> Any:
 
 @route("GET", f"{API}/setup", "open")
 def setup(call: Call) -> Any:
+    if not call.world.ready:
+        return {"step": "not_started", "setup_at": None}
     return {"step": "finished", "setup_at": "2026-11-23T17:00:00"}
 
 
 @route("POST", f"{API}/setup", "open")
 def set_up(call: Call) -> Any:
-    told = {"type": "authorization_error", "message": "Forbidden", "status": 403}
-    raise Refuse(403, {"error": told})
+    if call.world.ready:
+        raise Refuse(403, {"error": {"type": "authorization_error", "message": "Forbidden", "status": 403}})
+    if len(call.body["password"]) < 8:
+        told = "Validation error for parameter 'payload'"
+        raise Refuse(422, {"error": {"type": "validation_error", "message": told, "status": 422, "details": told}})
+    call.world.ready, call.status = True, 201
+    return {"result": "success"}
 
 
 @route("GET", f"{API}/init", "open")

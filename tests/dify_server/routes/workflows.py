@@ -7,7 +7,7 @@ from dify_server import shapes
 from dify_server.calls import Call, cut, malformed, route
 from dify_server.refusals import Refuse, did_you_mean, forbidden, invalid, refuse
 from dify_server.routes.service import start
-from dify_server.rows import FakeApp, Row, masked
+from dify_server.rows import FakeApp, Row, shown
 
 MODES = ("workflow", "advanced-chat")
 HERE = "/console/api/apps/<app>/workflows"
@@ -80,13 +80,14 @@ def _draft_of(call: Call) -> Row:
 
 @route("GET", f"{HERE}/draft/environment-variables")
 def environment(call: Call) -> Any:
+    """Shows secrets as they are, to who may edit."""
     items = [
         {
             "id": one["id"], "type": "env", "name": one["name"], "description": one["description"],
             "selector": ["env", one["name"]], "value_type": one["value_type"], "value": one["value"],
             "edited": False, "visible": True, "editable": True,
         }
-        for one in masked(_draft_of(call).environment_variables)
+        for one in shown(_draft_of(call).environment_variables)
     ]  # fmt: skip
     return {"items": items}
 

@@ -16,6 +16,7 @@ from lastgood import dsl
 from lastgood.db import audit
 from lastgood.db.tx import Tx, utc_text
 from lastgood.errors import (
+    DifyBusy,
     DifyError,
     DifyMissing,
     DifySignInRefused,
@@ -28,8 +29,8 @@ from lastgood.history.apps import App
 from lastgood.ids import slugify
 from lastgood.targets.dify import around, forms, listing, logs
 from lastgood.targets.dify.contents import document_of
-from lastgood.targets.dify.listing import Listing
-from lastgood.targets.dify.source import Source, author_of, live_id_of, tells_live, time_of
+from lastgood.targets.dify.listing import Known, Listing
+from lastgood.targets.dify.source import Patience, Source, author_of, live_id_of, time_of
 
 _BATCH = 100  # versions in one transaction
 _AT_ONCE = 3  # apps that are read at once, of the four calls that a server is asked at once
@@ -64,20 +65,26 @@ def capture(
     source: Source, found: Iterable[forms.App], told: Callable[[Captured], None], *, everything: bool = False
 ) -> None:
     """Capture the apps `found`, some at once, and tell of each. An app that cannot be read hinders no other; a server
-    that does not answer, or refuses the way in, ends it. Raises `DifyUnreachable`, `DifySignInRefused`, and what the
-    store raises."""
+    that answers for none of several, wants to be left alone or refuses the way in ends it. Raises `DifyUnreachable`,
+    `DifyBusy`, `DifySignInRefused`, and what the store raises."""
+    patience = Patience()
 
     def one(app: forms.App) -> Captured:
         if source.stopping.is_set():
             return Captured(app.id, app.name, failed=True, problems=("stopped before it",))
         try:
-            return capture_app(source, app, everything=everything)
-        except (DifyUnreachable, DifySignInRefused):
+            outcome = capture_app(source, app, everything=everything)
+        except (DifyBusy, DifySignInRefused):
             raise
+        except DifyUnreachable as error:
+            patience.missed(error)
+            return Captured(app.id, app.name, problems=(str(error),), failed=True)
         except DifyMissing as error:
             return Captured(app.id, app.name, problems=(f"it is gone: {error}",))
         except DifyError as error:
             return Captured(app.id, app.name, problems=(str(error),), failed=True)
+        patience.answered()
+        return outcome
 
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix=f"capture {source.server.name}") as pool:
         for some in batched(found, 4 * _AT_ONCE):  # so that an end comes soon
@@ -92,28 +99,36 @@ def capture_app(source: Source, app: forms.App, *, everything: bool = False) -> 
     around it and what its logs tell. Raises `DifyError`."""
     with source.store.read() as tx:
         bound = source.app(tx, app.id)
-        known = known_ids(tx, bound) if bound else frozenset()
+        known = known_rows(tx, bound) if bound else Known()
+        moving = app.id in source.applying(tx)
+    if moving:
+        return Captured(app.id, app.name, problems=("an operation is moving it; it is read when that is over",))
     first = bound is None or "updated" not in bound.read
     found = listing.read(source.client.console, app.id, known, everything=everything)
-    live_id = _live_id(source, app, found)
+    live_id = _live_id(source, app, found, published=bool(known.ids or found.new))
     outcome = Captured(app.id, app.name, first=first)
     for batch in batched(reversed(found.new), _BATCH):
         read = [(row, *source.secrets(app.id, row)) for row in batch]
         outcome = source.store.write(partial(_keep, source=source, app=app, batch=read, outcome=outcome, first=first))
     if found.draft is not None:
         outcome = keep_draft(source, app, found.draft, outcome)
-    outcome = source.store.write(partial(_settle, source=source, app=app, live_id=live_id, outcome=outcome))
+    before = bound.live_id if bound else None
+    outcome = source.store.write(
+        partial(_settle, source=source, app=app, live_id=live_id, before=before, outcome=outcome)
+    )
     if first or everything:
         around.observe(source, app.id)
         logs.read(source, app.id)
-    source.store.write(lambda tx: _mark(tx, source, app))
+    source.store.write(lambda tx: _mark(tx, source, app, found.top))
     return outcome
 
 
-def known_ids(tx: Tx, app: App) -> frozenset[str]:
-    """The ids of Dify's rows of `app` that need not be read again."""
-    held = (placement.placed_id for placement in placements.listing(tx, app))
-    return frozenset([*held, *app.read.get("unreadable", [])])
+def known_rows(tx: Tx, app: App) -> Known:
+    """What is known of Dify's rows of `app`."""
+    rows, unreadable = placements.listing(tx, app), app.read.get("unreadable", [])
+    # The top of the last capture that came to its end, and what capture itself found, the oldest first.
+    ends = [row.placed_id for row in rows if row.operation is None or row.placed_id == app.read.get("top")]
+    return Known(frozenset([*(row.placed_id for row in rows), *unreadable]), frozenset([*ends, *unreadable]))
 
 
 def is_changed(app: forms.App, known: App) -> bool:
@@ -124,7 +139,7 @@ def is_changed(app: forms.App, known: App) -> bool:
     included."""
     if "updated" not in known.read or known.gone_at is not None:
         return True
-    if tells_live(app) and live_id_of(app) != known.live_id:
+    if live_id_of(app) not in (None, known.live_id):
         return True
     return bool(_updated(app) != known.read["updated"])
 
@@ -142,6 +157,8 @@ def keep_draft(source: Source, app: forms.App, row: forms.Workflow, outcome: Cap
 
     def work(tx: Tx) -> bool:
         held = source.app(tx, app.id) or bind(tx, source, app)
+        if app.id in source.applying(tx):
+            return False  # it is what an operation of ours wrote
         workflow = workflows.by_pk(tx, held.workflow_pk)
         before = drafts.latest(tx, held)
         document = document_of(workflow, row, values)
@@ -195,7 +212,9 @@ def _keep(
     held = source.app(tx, app.id) or bind(tx, source, app)
     workflow = workflows.by_pk(tx, held.workflow_pk)
     versions.take_turn(tx, workflow)
-    known = known_ids(tx, held)
+    if app.id in source.applying(tx):
+        return outcome  # the newest row may be that operation's, which keeps it itself
+    known = known_rows(tx, held).ids
     new, again, missing, problems = 0, 0, set(outcome.secrets_missing), [*outcome.problems]
     unreadable = list(held.read.get("unreadable", []))
     for row, secrets, why in batch:
@@ -250,10 +269,15 @@ def _is_taken(tx: Tx, slug: str) -> bool:
     return True
 
 
-def _settle(tx: Tx, source: Source, app: forms.App, live_id: str | None, outcome: Captured) -> Captured:
-    """Keep what the app serves, and let a channel that points to nothing begin there."""
+def _settle(
+    tx: Tx, source: Source, app: forms.App, live_id: str | None, before: str | None, outcome: Captured
+) -> Captured:
+    """Keep what the app serves, and let a channel that points to nothing begin there. Where an operation has kept
+    what it serves since the app was read (then it is no more what it was `before`), that is newer."""
     held = source.app(tx, app.id) or bind(tx, source, app)
     workflow = workflows.by_pk(tx, held.workflow_pk)
+    if held.live_id != before or app.id in source.applying(tx):
+        return replace(outcome, workflow=workflow.slug)
     saw(tx, source, held, app, live_id)
     pointer = channels.get(tx, workflow, held.channel)
     placed = placements.find(tx, held, live_id) if live_id else None
@@ -272,11 +296,11 @@ def _settle(tx: Tx, source: Source, app: forms.App, live_id: str | None, outcome
     return replace(outcome, workflow=workflow.slug)
 
 
-def _mark(tx: Tx, source: Source, app: forms.App) -> None:
+def _mark(tx: Tx, source: Source, app: forms.App, top: str | None) -> None:
     """Keep that all of an app was read as far as the list of apps tells of it."""
     held = source.app(tx, app.id)
     if held is not None:
-        apps.set_read(tx, held, updated=_updated(app))
+        apps.set_read(tx, held, updated=_updated(app), top=top)
         if app.name != held.name:
             apps.rename(tx, held, app.name)
 
@@ -312,10 +336,11 @@ def _alarm_failed(tx: Tx, source: Source, held: App, version: versions.Version, 
     audit.emit(tx, "version.failed-again", held.workflow_id, payload)
 
 
-def _live_id(source: Source, app: forms.App, found: Listing) -> str | None:
-    """What the app serves. Where versions came since the list of apps was read, that list may be too old to tell."""
+def _live_id(source: Source, app: forms.App, found: Listing, *, published: bool) -> str | None:
+    """What the app serves. Where versions came since the list of apps was read, that list may be too old to tell; and
+    where it tells of nothing although the app was `published`, it tells nothing."""
     told = live_id_of(app)
-    if tells_live(app) and (not found.new or told == found.new[0].id):
+    if not published or (told is not None and (not found.new or told == found.new[0].id)):
         return told
     live = source.client.console.published(app.id)
     return live.id if live else None

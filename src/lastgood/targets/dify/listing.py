@@ -16,27 +16,39 @@ _CAREFUL = 10  # versions per page where a hundred are too much for the server, 
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of an app's rows: the `ids` that need not be read again, and those that reading may stop at
+    (`ends`), because all that is older is known too. A row that an operation of ours made is no such end: somebody's
+    may lie right below it."""
+
+    ids: frozenset[str] = frozenset()
+    ends: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
-    """The versions of an app that are not known yet, newest first, and its draft (None where it has none). `ids` are
-    those of all versions, where all were listed."""
+    """The versions of an app that are not known yet, newest first, and its draft (None where it has none). `top` is
+    the newest version's id, `ids` those of all versions, where all were listed."""
 
     draft: Workflow | None
     new: tuple[Workflow, ...] = field(repr=False)
+    top: str | None = None
     ids: frozenset[str] | None = None
 
 
-def read(console: Console, app_id: str, known: Collection[str], *, everything: bool = False) -> Listing:
-    """List what is not among the ids `known`; with `everything` all pages are read, whatever is known."""
-    if known and not everything:
+def read(console: Console, app_id: str, known: Known, *, everything: bool = False) -> Listing:
+    """List what is not known; with `everything` all pages are read, whatever is known."""
+    if known.ends and not everything:
         first = console.versions(app_id, 1, _FEW)
         rows = [row for row in first.items if not row.is_draft]
-        if any(row.id in known for row in rows) or not first.has_more:
+        if any(row.id in known.ends for row in rows) or not first.has_more:
             return _listing(console, app_id, first.items, known, whole=False)
+    ends = frozenset[str]() if everything else known.ends
     try:
-        items = tuple(_until(console, app_id, MOST_PER_PAGE, () if everything else known))
+        items = tuple(_until(console, app_id, MOST_PER_PAGE, ends))
     except (DifyUnreadable, DifyTimeout):
-        items = tuple(_until(console, app_id, _CAREFUL, () if everything else known))
-    return _listing(console, app_id, items, known, whole=everything or not known)
+        items = tuple(_until(console, app_id, _CAREFUL, ends))
+    return _listing(console, app_id, items, known, whole=not ends)
 
 
 def is_complete(console: Console, app_id: str, oldest: str, number: int) -> bool:
@@ -51,7 +63,7 @@ def gone(console: Console, app_id: str, known: Collection[str]) -> frozenset[str
     versions move between the pages when one is deleted meanwhile."""
     missing = set(known)
     for _ in range(2):
-        listed = read(console, app_id, known, everything=True)
+        listed = read(console, app_id, Known(frozenset(known)), everything=True)
         ids = listed.ids or frozenset()
         missing -= ids
         if not missing or len(ids) < MOST_PER_PAGE:
@@ -59,8 +71,8 @@ def gone(console: Console, app_id: str, known: Collection[str]) -> frozenset[str
     return frozenset(missing)
 
 
-def _until(console: Console, app_id: str, limit: int, known: Collection[str]) -> Iterator[Workflow]:
-    """All rows, the draft too, until a known one; each once, though rows move between pages."""
+def _until(console: Console, app_id: str, limit: int, ends: Collection[str]) -> Iterator[Workflow]:
+    """All rows, the draft too, until one of `ends`; each once, though rows move between pages."""
     seen: set[str] = set()
     number, more = 1, True
     while more:
@@ -70,27 +82,22 @@ def _until(console: Console, app_id: str, limit: int, known: Collection[str]) ->
                 continue
             seen.add(row.id)
             yield row
-            if row.id in known:
+            if row.id in ends:
                 return
         number, more = number + 1, page.has_more and bool(page.items)
 
 
-def _listing(
-    console: Console, app_id: str, items: Collection[Workflow], known: Collection[str], *, whole: bool
-) -> Listing:
-    draft = next((row for row in items if row.is_draft), None)
+def _listing(console: Console, app_id: str, items: Collection[Workflow], known: Known, *, whole: bool) -> Listing:
+    draft = next((row for row in items if row.is_draft), None) or draft_of(console, app_id)
+    rows = [row for row in items if not row.is_draft]
     new = []
-    for row in items:
-        if row.is_draft:
-            continue
-        if row.id in known and not whole:
+    for row in rows:
+        if row.id in known.ends and not whole:
             break
-        if row.id not in known:
+        if row.id not in known.ids:
             new.append(row)
-    if draft is None:
-        draft = draft_of(console, app_id)
-    ids = frozenset(row.id for row in items if not row.is_draft) if whole else None
-    return Listing(draft, tuple(new), ids)
+    ids = frozenset(row.id for row in rows) if whole else None
+    return Listing(draft, tuple(new), rows[0].id if rows else None, ids)
 
 
 def draft_of(console: Console, app_id: str) -> Workflow | None:

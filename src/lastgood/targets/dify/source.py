@@ -25,6 +25,25 @@ _APPLYING = (
 )
 
 
+class Patience:
+    """How long a server that does not answer is asked for the next app. One app may be too much for it; a few in a
+    row that are not answered mean the server itself."""
+
+    def __init__(self, most: int = 3) -> None:
+        self._most = most
+        self._missed = 0
+
+    def answered(self) -> None:
+        """It answered."""
+        self._missed = 0
+
+    def missed(self, error: DifyUnreachable) -> None:
+        """It did not answer. Raises `error` when that is enough."""
+        self._missed += 1
+        if self._missed >= self._most:
+            raise error
+
+
 @dataclass(slots=True)
 class Source:
     """A server to read from, in the name of `who`. `exports` says whether values of secrets may be asked for: it goes
@@ -84,13 +103,7 @@ def time_of(row: forms.Workflow) -> str | None:
 
 
 def live_id_of(app: forms.App) -> str | None:
-    """Dify's id of the version that an app serves, as the list of apps tells it; None where it serves none, or a
-    server does not tell (`tells_live`)."""
+    """Dify's id of the version that an app serves, as the list of apps tells it; None where it was never published,
+    or a server does not tell."""
     id = (app.workflow or {}).get("id")
     return id if isinstance(id, str) else None
-
-
-def tells_live(app: forms.App) -> bool:
-    """Whether the server tells what an app serves along with the app. Null is told too: nothing was ever
-    published."""
-    return "workflow" in app.raw

@@ -15,8 +15,8 @@ from lastgood.errors import DifyBusy, DifyError, DifyMissing, DifySignInRefused,
 from lastgood.history import apps, channels, placements, workflows
 from lastgood.history.apps import App
 from lastgood.targets.dify import around, forms, listing, logs
-from lastgood.targets.dify.capture import Captured, capture, capture_app, is_changed, keep_draft, known_ids, listed
-from lastgood.targets.dify.source import Source
+from lastgood.targets.dify.capture import Captured, capture, capture_app, is_changed, keep_draft, known_rows, listed
+from lastgood.targets.dify.source import Patience, Source
 
 Job = Literal["draft", "rows", "logs", "around"]
 # How often each is wanted for an app (seconds; 0: at each look, but not twice in a second), and about how many
@@ -120,6 +120,7 @@ def _sweep(source: Source, memory: Memory, found: Mapping[str, forms.App], reque
         held = {app.app_id: app for app in apps.of_target(tx, source.server.name) if app.app_id in found}
     due = sorted((one for app in held.values() for one in memory.due(app, 20.0)), reverse=True)
     drafts, rows, changes, proven, problems, used = 0, [], 0, [], [], 0
+    patience = Patience()
     for _, app_id, job in due:
         if source.stopping.is_set() or (requests is not None and used + _COST[job] > requests):
             break
@@ -127,22 +128,26 @@ def _sweep(source: Source, memory: Memory, found: Mapping[str, forms.App], reque
             if app_id in source.applying(tx):
                 continue  # an operation of ours is at its draft
         used += _COST[job]
+        memory.last[app_id, job] = memory.now()  # first, so that an app that cannot be read does not stay the next
         try:
             if job == "draft":
                 drafts += _draft(source, found[app_id])
             elif job == "rows":
-                rows += _rows(source, app_id)
+                rows += _rows(source, found[app_id])
             elif job == "logs":
                 proven += logs.read(source, app_id)
             else:
                 changes += len(around.observe(source, app_id))
-        except (DifyUnreachable, DifyBusy, DifySignInRefused):
+            patience.answered()
+        except (DifyBusy, DifySignInRefused):
             raise
+        except DifyUnreachable as error:
+            patience.missed(error)
+            problems.append(f"{found[app_id].name}: {error}")
         except DifyMissing:
             pass  # the next list of apps tells whether it is gone
         except DifyError as error:
             problems.append(f"{found[app_id].name}: {error}")
-        memory.last[app_id, job] = memory.now()
     return Look(drafts=drafts, rows_gone=tuple(rows), changes=changes, proven=tuple(proven), problems=tuple(problems))
 
 
@@ -150,7 +155,7 @@ def _draft(source: Source, app: forms.App) -> bool:
     """Look at a draft, and at the newest version beside it, which costs nothing more."""
     with source.store.read() as tx:
         held = source.app(tx, app.id)
-        known = known_ids(tx, held) if held else frozenset()
+        known = known_rows(tx, held).ids if held else frozenset()
     if not known:
         row = listing.draft_of(source.client.console, app.id)
         return row is not None and keep_draft(source, app, row, Captured(app.id, app.name)).draft
@@ -161,8 +166,9 @@ def _draft(source: Source, app: forms.App) -> bool:
     return row is not None and keep_draft(source, app, row, Captured(app.id, app.name)).draft
 
 
-def _rows(source: Source, app_id: str) -> list[str]:
-    """Notice rows that somebody deleted in Dify, and tell of each."""
+def _rows(source: Source, app: forms.App) -> list[str]:
+    """Notice rows that somebody deleted in Dify, and tell of each; and rows that were passed over."""
+    app_id = app.id
     with source.store.read() as tx:
         held = source.app(tx, app_id)
         rows = [one for one in placements.listing(tx, held) if one.gone_at is None] if held else []
@@ -174,6 +180,9 @@ def _rows(source: Source, app_id: str) -> list[str]:
     if not unreadable and listing.is_complete(console, app_id, rows[0].placed_id, len(rows)):
         return []
     missing = listing.gone(console, app_id, {one.placed_id for one in rows})
+    if not missing:
+        capture_app(source, app, everything=True)
+        return []
 
     def work(tx: Tx) -> list[str]:
         app = apps.by_pk(tx, held.pk)
