@@ -283,6 +283,11 @@ def test_the_log_tells_what_ran_and_what_started_it(dify: FakeDify) -> None:
     tried = client.console("GET", "/workflow-runs?limit=5").json()["data"]
     assert [one["version"] for one in tried] == ["draft"]
     assert client.console("GET", "/workflow-app-logs?page=1&limit=5&status=failed").json()["total"] == 0
+    dify.world.pass_time(3600)
+    client.run()
+    for name, total in (("after", 1), ("before", 2)):
+        path = f"/workflow-app-logs?page=1&limit=5&created_at__{name}=2026-11-23T17:30:00Z"
+        assert client.console("GET", path).json()["total"] == total
 
 
 def test_another_workspace_sees_nothing(dify: FakeDify) -> None:

@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
@@ -21,6 +20,12 @@ FEATURES: dict[str, Any] = {
     "file_upload": {"enabled": False},
 }
 Variables = list[dict[str, Any]]
+
+
+def clone[T](value: T) -> T:
+    """A copy of JSON, made the quick way."""
+    made: T = json.loads(json.dumps(value))
+    return made
 
 
 @dataclass
@@ -47,7 +52,11 @@ class Row:
 
     def copy(self, **changes: Any) -> "Row":
         """A row of its own with the same content."""
-        made = deepcopy(self)
+        made = replace(
+            self, graph=clone(self.graph), features=clone(self.features),
+            environment_variables=clone(self.environment_variables),
+            conversation_variables=clone(self.conversation_variables),
+        )  # fmt: skip
         for name, value in changes.items():
             setattr(made, name, value)
         return made

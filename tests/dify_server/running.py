@@ -46,6 +46,7 @@ class Machine:
                 self.values["conversation", name] = value
         self.telling: list[tuple[tuple[str, ...] | None, str, str]] = []  # selector, node, text still to be told
         self.told: set[str] = set()
+        self.slept = 0.0
 
     def steps(self) -> Iterator[Step]:
         """The events of the run with the waits before them. Its end is written in the run."""
@@ -61,6 +62,7 @@ class Machine:
             done = self._record(node)
             yield 0.0, ("node_started", done.started())
             for seconds in self._naps(node):
+                self.slept += seconds
                 yield seconds, None
             if run.stopped:
                 break
@@ -81,7 +83,7 @@ class Machine:
             run.status, run.error = "stopped", "Stopped by user."
         elif run.status == "running":
             run.status = "succeeded"
-        run.elapsed = round(timing.latency + 0.001 * len(run.nodes), 6)
+        run.elapsed = round(timing.latency + self.slept + 0.001 * len(run.nodes), 6)
         if run.status != "succeeded":
             run.outputs = {}
         self.world.finished(run)

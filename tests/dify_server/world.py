@@ -1,7 +1,6 @@
 """The stand-in's state, and what a test does to it: adds apps, edits and publishes as somebody else would."""
 
 import threading
-from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +10,7 @@ from dify_server import triggers
 from dify_server.graphs import graph
 from dify_server.people import ADMIN_KEY, EMAIL, PASSWORD, TOKEN, Account, People
 from dify_server.refusals import Refuse, invalid, refuse
-from dify_server.rows import FEATURES, HIDDEN, KINDS, MASK, FakeApp, Row, Variables, stored
+from dify_server.rows import FEATURES, HIDDEN, KINDS, MASK, FakeApp, Row, Variables, clone, stored
 from dify_server.runs import Run
 
 __all__ = [
@@ -95,6 +94,16 @@ class World:
     def seconds(self) -> int:
         return int(self.now().timestamp())
 
+    def pass_time(self, seconds: float) -> None:
+        """Lets the server's clock go on."""
+        with self.lock:
+            self._time += timedelta(seconds=seconds)
+
+    def set_time(self, moment: datetime) -> None:
+        """Sets the server's clock, which stands at a day of 2026 to begin with."""
+        with self.lock:
+            self._time = moment.astimezone(UTC)
+
     # what a test does
 
     def add_account(self, name: str, role: str = "editor", workspace: str = "") -> Account:
@@ -111,7 +120,7 @@ class World:
             app = self.new_app(name, mode, self.people.owner(workspace or self.workspace_id), workspace)
             content = graph if graph is not None else two_nodes(output)
             if mode in ("workflow", "advanced-chat"):
-                self.store(app, self.owner, content, deepcopy(FEATURES), [], [])
+                self.store(app, self.owner, content, clone(FEATURES), [], [])
             return app
 
     def add_key(self, app: FakeApp) -> str:
@@ -133,8 +142,8 @@ class World:
             return self.store(
                 app,
                 by or self.owner,
-                graph if graph is not None else deepcopy(old.graph) if old else two_nodes("name"),
-                features if features is not None else deepcopy(old.features) if old else deepcopy(FEATURES),
+                graph if graph is not None else clone(old.graph) if old else two_nodes("name"),
+                features if features is not None else clone(old.features) if old else clone(FEATURES),
                 environment if environment is not None else old.environment_variables if old else [],
                 conversation if conversation is not None else old.conversation_variables if old else [],
             )
@@ -216,7 +225,7 @@ class World:
             for one in conversation
         ]
         app.draft = Row(
-            old.id if old else str(uuid4()), "draft", graph, features, deepcopy(variables), deepcopy(talking),
+            old.id if old else str(uuid4()), "draft", graph, features, clone(variables), clone(talking),
             old.marked_name if old else "", old.marked_comment if old else "", old.created_at if old else moment,
             old.created_by if old else by.id, moment, by.id if old else "",
         )  # fmt: skip

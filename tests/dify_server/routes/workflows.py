@@ -1,13 +1,12 @@
 """The console's routes of drafts and versions."""
 
-from copy import deepcopy
 from typing import Any
 
 from dify_server import shapes
 from dify_server.calls import Call, cut, malformed, route
 from dify_server.refusals import Refuse, did_you_mean, forbidden, invalid, refuse
 from dify_server.routes.service import start
-from dify_server.rows import FakeApp, Row, shown
+from dify_server.rows import FakeApp, Row, clone, shown
 
 MODES = ("workflow", "advanced-chat")
 HERE = "/console/api/apps/<app>/workflows"
@@ -248,7 +247,7 @@ def restore(call: Call) -> Any:
     if row is app.draft:
         raise refuse(400, "bad_request", "source workflow must be published")
     made = call.world.store(
-        app, call.who, deepcopy(row.graph), deepcopy(row.features), row.environment_variables,
+        app, call.who, clone(row.graph), clone(row.features), row.environment_variables,
         row.conversation_variables, mask_kept=False,
     )  # fmt: skip
     return _synced(call, made)
