@@ -25,9 +25,10 @@ from support.scene import ALICE
 
 from .test_crashes import Instants, Killed, let_others_claim
 
-EXAMPLES, STEPS = int(os.environ.get("LASTGOOD_EXAMPLES", "6")), int(os.environ.get("LASTGOOD_STEPS", "12"))
+EXAMPLES, STEPS = int(os.environ.get("LASTGOOD_EXAMPLES", "12")), int(os.environ.get("LASTGOOD_STEPS", "12"))
 TEXTS = st.sampled_from(["a", "b", "c", "d"])
 WAYS = st.sampled_from(["publish", "restore", "route"])
+MOMENTS = ("POST /workflows/draft", "POST /workflows/publish", "GET /workflows/publish")
 INSTANTS = st.one_of(st.none(), st.integers(0, 45))
 
 
@@ -43,7 +44,7 @@ def machine(version: str, template: Path) -> type[RuleBasedStateMachine]:
             self.instants = Instants()
             self.read: dict[bytes, Any] = {}  # every state of the draft that was read whole
             self.secrets: set[str] = set()
-            self.looked = False
+            self.number = 0
             patch = self.stack.enter_context(pytest.MonkeyPatch.context())
             whole = writing.read_draft
 
@@ -76,13 +77,14 @@ def machine(version: str, template: Path) -> type[RuleBasedStateMachine]:
         @rule()
         def somebody_publishes(self) -> None:
             self.here.dify.world.somebody_publishes(self.here.fake)
-            self.looked = False
 
-        @rule(text=TEXTS, nth=st.integers(1, 3), match=st.sampled_from(["POST /workflows/draft", "POST /publish"]))
+        @rule(text=TEXTS, nth=st.integers(1, 4), match=st.sampled_from(MOMENTS))
         def an_editor_is_about_to_save(self, text: str, nth: int, match: str) -> None:
             """In the middle of the next operation."""
             world, fake = self.here.dify.world, self.here.fake
-            self.here.dify.faults.before(match, lambda: world.editor_saves(fake, two(f"late {text}")), nth=nth)
+            self.number += 1
+            late = two(f"late {text} {self.number}")
+            self.here.dify.faults.before(match, lambda: world.editor_saves(fake, late), nth=nth)
 
         @rule(match=st.sampled_from(["POST /workflows/draft", "POST /workflows/publish"]), took_effect=st.booleans())
         def a_reply_will_be_lost(self, match: str, took_effect: bool) -> None:

@@ -293,3 +293,13 @@ def test_several_move_together_by_route_only(here: Ground) -> None:
     two_moves = [Wanted(here.workflow), Wanted("beside")]
     plan = planning.make(here.means, "rollback", two_moves, planning.draft(here.means.settings, verify=False))
     assert [one.subject for one in plan.refusals() if one.check == "way"] == ["invoices/live together"]
+
+
+def test_a_draft_that_was_saved_after_the_publish_is_left_and_kept(here: Ground) -> None:
+    mine = two("theirs")
+    here.dify.faults.after("POST /workflows/publish", lambda: here.dify.world.editor_saves(here.fake, mine))
+    done = here.run()
+    assert done.state == "succeeded", done.report
+    assert here.fake.draft is not None
+    assert here.fake.draft.graph == mine
+    assert mine in here.graphs_kept()
