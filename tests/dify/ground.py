@@ -143,6 +143,11 @@ class Ground:
         """As `[dify] correct = false`."""
         self.store.settings = self.store.settings.model_copy(update={"dify": Dify.model_validate({"correct": False})})
 
+    def draft_ids(self) -> list[str]:
+        """The states of the draft that are kept."""
+        with self.store.read() as tx:
+            return [one.id for one in drafts.listing(tx, workflows.by_pk(tx, self.app.workflow_pk), 100)]
+
     def graphs_kept(self) -> list[Any]:
         """The graphs of every draft state and version that is kept."""
         with self.store.read() as tx:

@@ -106,3 +106,55 @@ def test_nothing_is_told_before_it_moved() -> None:
     for outside in (*flow.AFTER, "post-hook"):
         assert order.index(outside) > order.index("move")
     assert {"move", "undo"}.isdisjoint(flow.OUTSIDE), "a move and its record are one transaction"
+
+
+HELD = f"{READY} hold"
+WRITTEN = f"{HELD} keep-draft write-draft"
+PUBLISHED = f"{WRITTEN} publish read-back move"
+BACK = "undo-hold undo-keep-draft undo-write-draft undo-publish undo-read-back undo"
+
+ON_DIFY: list[tuple[str, OnFailure, str, str | None]] = [
+    (READY, "keep", "", "hold"),
+    (READY, "keep", "undo", "notify"),
+    (f"{READY} hold!", "keep", "", "notify"),
+    (HELD, "keep", "", "keep-draft"),
+    (HELD, "keep", "undo", "put-draft-back"),
+    (f"{HELD} keep-draft!", "keep", "", "put-draft-back"),
+    (f"{WRITTEN}!", "keep", "", "put-draft-back"),
+    (f"{WRITTEN}! put-draft-back", "keep", "", "release"),
+    (f"{WRITTEN}! put-draft-back! release", "keep", "", "notify"),
+    (f"{WRITTEN} publish?", "keep", "undo", "publish"),
+    (f"{WRITTEN} publish", "keep", "undo", "read-back"),
+    (f"{WRITTEN} publish!", "keep", "undo", "put-draft-back"),
+    (f"{WRITTEN} publish read-back!", "undo", "", "put-draft-back"),
+    (PUBLISHED, "keep", "", "put-draft-back"),
+    (PUBLISHED, "keep", "undo", "put-draft-back"),
+    (f"{PUBLISHED} put-draft-back!", "undo", "", "listeners"),
+    (f"{PUBLISHED} put-draft-back", "keep", "undo", "undo-hold"),
+    (f"{PUBLISHED} put-draft-back listeners data-checks verification!", "undo", "", "undo-hold"),
+    (f"{PUBLISHED} put-draft-back undo-hold!", "keep", "undo", "undo-listeners"),
+    (f"{PUBLISHED} put-draft-back undo-hold undo-keep-draft!", "keep", "undo", "undo-put-draft-back"),
+    (f"{PUBLISHED} put-draft-back undo-hold undo-keep-draft! undo-put-draft-back", "keep", "undo", "undo-release"),
+    (f"{PUBLISHED} put-draft-back {BACK}", "keep", "undo", "undo-put-draft-back"),
+    (f"{PUBLISHED} put-draft-back {BACK} undo-put-draft-back", "keep", "undo", "undo-listeners"),
+]
+
+
+@pytest.mark.parametrize(("done", "on_failure", "wish", "expected"), ON_DIFY)
+def test_the_next_step_where_dify_is_written_to(
+    done: str, on_failure: OnFailure, wish: str, expected: str | None
+) -> None:
+    assert flow.next_step(steps(done), on_failure, wish, writes=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("done", "expected"),
+    [
+        (f"{WRITTEN} publish! put-draft-back release", "failed"),
+        (f"{PUBLISHED} put-draft-back! listeners data-checks verification", "succeeded"),
+        (f"{PUBLISHED} put-draft-back undo-hold!", "kept"),
+        (f"{PUBLISHED} put-draft-back {BACK}", "undone"),
+    ],
+)
+def test_how_it_ended_on_dify(done: str, expected: str) -> None:
+    assert flow.ended(steps(done)) == expected

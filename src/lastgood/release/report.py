@@ -172,7 +172,7 @@ def _steps(operation: Operation) -> Iterator[str]:
 
 def _detail(step: Step) -> str:
     """What is worth saying of a step on one line."""
-    told = next((_flat(step.detail[name]) for name in ("warning", "left", "corrected") if step.detail.get(name)), "")
+    told = "; ".join(_flat(step.detail[name]) for name in ("warning", "left", "corrected") if step.detail.get(name))
     return told or _plain_detail(step)
 
 

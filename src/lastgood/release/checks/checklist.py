@@ -56,7 +56,6 @@ ITEMS = (
     Item("instances", instances.check, instances.record),
     Item("triggers", triggers.check),
     Item("app", app.check, app.record),
-    Item("app", app.check, app.record),
     Item("positions", positions.check, positions.record, positions.seconds),
     Item("dependencies", dependencies.check, seconds=dependencies.seconds),
     Item("data", data.check, data.record, data.seconds),

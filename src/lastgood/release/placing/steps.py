@@ -3,97 +3,35 @@ off anywhere is gone on with: the mark in the version's comment tells whether a 
 draft whether a write was."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from lastgood import dsl
 from lastgood.db.tx import Tx, utc_text
 from lastgood.dsl.compare import compare, summary
-from lastgood.errors import DifyDraftChanged, DraftTaken, LastgoodError, NotAsMeant, PublishedMeanwhile
+from lastgood.errors import DifyDraftChanged, NotAsMeant
 from lastgood.history import apps, channels, drafts, placements, versions, workflows
 from lastgood.history.apps import App
-from lastgood.history.versions import Version
-from lastgood.history.workflows import Workflow as Kept
 from lastgood.release.doing import Doing, Result
 from lastgood.release.placing import database, looking
-from lastgood.release.plan import WRITING, PlannedMove
-from lastgood.targets.dify import Client, writing
-from lastgood.targets.dify.bodies import Body, body_of, same, same_draft
+from lastgood.release.placing.place import (
+    Place,
+    elsewhere,
+    is_as_kept,
+    is_ours,
+    place_of,
+    place_seen,
+    secrets_before,
+    taken,
+    written,
+)
+from lastgood.release.placing.putback import put_draft_back
+from lastgood.targets.dify import writing
+from lastgood.targets.dify.bodies import same
 from lastgood.targets.dify.contents import document_of
 from lastgood.targets.dify.forms import Workflow
 from lastgood.targets.dify.source import author_of, time_of
 
 _CORRECTED = "+"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a writing step works: the app, and the version that it is to serve in the end."""
-
-    doing: Doing
-    planned: PlannedMove
-    client: Client
-    app: App
-    workflow: Kept
-    version: Version
-    document: dsl.Document
-    secrets: Mapping[str, str]
-
-    @property
-    def mark(self) -> str:
-        """What the comment of the version that this operation publishes begins with."""
-        return f"lastgood {self.doing.operation.id} {'undo' if self.doing.undoing else 'to'}"
-
-    def step(self, name: str) -> str:
-        """The step `name` in the direction that this goes."""
-        return f"undo-{name}" if self.doing.undoing else name
-
-    def detail(self, name: str) -> Mapping[str, Any]:
-        """What the step `name` of this direction found or did."""
-        return self.doing.detail(self.step(name))
-
-    def kept(self) -> drafts.Draft | None:
-        """The state of the draft that was there before."""
-        id = self.detail("keep-draft").get("draft")
-        with self.doing.means.store.read() as tx:
-            return drafts.get(tx, id) if id else None
-
-    def body(self, draft: Workflow | None) -> Body:
-        """What writes the version over `draft`."""
-        return body_of(self.document, self.secrets, draft, what=self.version.id, server=self.app.target)
-
-    def keep(self, held: writing.Draft) -> drafts.Draft:
-        """Keep a state of the draft."""
-        document = document_of(self.workflow, held.row, held.secrets)
-
-        def work(tx: Tx) -> drafts.Draft:
-            self.doing.means.fence(tx)
-            return drafts.keep(
-                tx, self.app, document, held.secrets, held.row.hash[:64], author_of(held.row), time_of(held.row),
-                "operation", self.doing.operation.id, who=self.doing.operation.who,
-            )  # fmt: skip
-
-        return self.doing.means.store.write(work)
-
-
-def written(doing: Doing) -> PlannedMove:
-    """The one move of the plan that writes on Dify."""
-    return next(one for one in doing.operation.plan.moves if one.way in WRITING)
-
-
-def place_of(doing: Doing) -> Place:
-    """Where a step works. Raises `UnknownApp`, `UnknownServer`, `Unsealable`."""
-    planned = written(doing)
-    to = planned.to_version
-    if doing.undoing:
-        to = doing.detail("move")["moves"][-1]["from"]
-    with doing.means.store.read() as tx:
-        workflow = workflows.find(tx, planned.workflow_id)
-        app = apps.get(tx, workflow, planned.channel)
-        version = versions.find(tx, to, workflow)
-        document = versions.document_of(tx, version)
-        secrets = versions.secrets_of(tx, version)
-    return Place(doing, planned, doing.means.dify(app.target), app, workflow, version, document, secrets)
 
 
 def hold(doing: Doing, tx: Tx) -> Result:
@@ -134,10 +72,10 @@ def write_draft(doing: Doing) -> Result:
     place = place_of(doing)
     kept = place.kept()
     now = writing.read_draft(place.client, place.app.app_id)
-    if not _is(place, kept, now):
-        if doing.again and now is not None and _is_ours(place, kept, now):
+    if not is_as_kept(place, kept, now):
+        if doing.again and now is not None and is_ours(place, kept, now):
             return Result("done", {"hash": now.row.hash, "found": True})
-        raise _taken(place, kept, now.row if now else None)
+        raise taken(place, kept, now.row if now else None)
     there = _write(place, kept, now.row if now else None)
     return Result("done", {"hash": there.hash, "restored": place.planned.way == "restore"})
 
@@ -165,7 +103,7 @@ def read_back(doing: Doing) -> Result:
         live = place.client.console.published(place.app.app_id)
         wanted = place.detail("publish")["row"]
         if live is None or live.id != wanted:
-            raise _elsewhere(place, live)
+            raise elsewhere(place, live)
         return Result("done", {"row": live.id})
     again = place.mark + _CORRECTED
     ours = writing.published_as(place.client, place.app.app_id, again)
@@ -173,18 +111,18 @@ def read_back(doing: Doing) -> Result:
     ours = ours or writing.published_as(place.client, place.app.app_id, place.mark)
     told: dict[str, Any] = {}
     if ours is None:
-        raise _elsewhere(place, place.client.console.published(place.app.app_id))
+        raise elsewhere(place, place.client.console.published(place.app.app_id))
     wrong = _differs(place, ours)
     if wrong and not corrected:
         live = place.client.console.published(place.app.app_id)
         if live is None or live.id != ours.id:
-            raise _elsewhere(place, live)
+            raise elsewhere(place, live)
         place_seen(place, live)
         draft = place.client.console.draft(place.app.app_id)
         told = _correct(place, draft)
         corrected_row = _publish(place, again)
         if corrected_row is None:
-            raise _elsewhere(place, place.client.console.published(place.app.app_id))
+            raise elsewhere(place, place.client.console.published(place.app.app_id))
         ours, wrong = corrected_row, _differs(place, corrected_row)
     if wrong:
         place_seen(place, ours)
@@ -193,7 +131,7 @@ def read_back(doing: Doing) -> Result:
         )
     live = place.client.console.published(place.app.app_id)
     if live is None or live.id != ours.id:
-        raise _elsewhere(place, live)
+        raise elsewhere(place, live)
     at = utc_text(ours.published_at) if ours.published_at else time_of(ours)
     detail = {
         "row": ours.id, "label": ours.version[:64], "hash": ours.hash[:64], "name": ours.marked_name,
@@ -221,24 +159,6 @@ def record(doing: Doing, tx: Tx) -> App:
     return apps.by_pk(tx, app.pk)
 
 
-def put_draft_back(doing: Doing) -> Result:
-    """Put the draft back that was there before. Where somebody changed it since, theirs stays, and both are told."""
-    place = place_of(doing)
-    moved = doing.detail("undo" if doing.undoing else "move").get("moves") is not None
-    told = {} if moved else _what_is_live(place)
-    if place.step("write-draft") not in doing.operation.steps or place.planned.way == "database":
-        return Result("skipped", {"reason": "the draft was not touched", **told})
-    kept = place.kept()
-    if kept is None:
-        return Result("skipped", {"reason": "there was no draft before", **told})
-    try:
-        return _put_back(place, kept, told)
-    except LastgoodError as error:
-        restore = f"lastgood draft restore {place.app.slug} {kept.id}"
-        problem = {"detail": f"{error} The draft that was there is kept: `{restore}` puts it back."}
-        return Result("failed", {"problem": problem, "draft": kept.id, **told})
-
-
 def release(doing: Doing, tx: Tx) -> Result:
     """Let others move the channel again; nothing was moved."""
     planned = written(doing)
@@ -247,85 +167,6 @@ def release(doing: Doing, tx: Tx) -> Result:
     if doing.detail("undo-put-draft-back" if doing.undoing else "put-draft-back").get("unsure"):
         apps.set_read(tx, apps.get(tx, workflow, planned.channel), **{looking.UNSURE: doing.operation.id})
     return Result("done", {})
-
-
-def place_seen(place: Place, row: Workflow) -> None:
-    """Let history have what was published and was not meant."""
-    source = looking.source_of(place.doing.means, place.app)
-    looking.see(place.doing.means, source, place.app, row)
-
-
-def _what_is_live(place: Place) -> dict[str, Any]:
-    """What is to be told of an app whose channel was not moved: what it serves now."""
-    if place.step("publish") not in place.doing.operation.steps:
-        return {}
-    seen = looking.look(place.doing.means, place.app)
-    if seen.problem is not None:
-        return {"unsure": True, "serves": f"what {place.app.target} serves now is not known: {seen.problem}"}
-    name = seen.version.id if seen.version else "nothing that is in history"
-    return {"serves": f"{place.app.target} serves {name} now", "live": seen.version.id if seen.version else None}
-
-
-def _put_back(place: Place, kept: drafts.Draft, told: dict[str, Any]) -> Result:
-    with place.doing.means.store.read() as tx:
-        document, secrets = drafts.document_of(tx, kept), drafts.secrets_of(tx, kept)
-        left = place.planned.from_version if not place.doing.undoing else place.planned.to_version
-        rolled_back = versions.find(tx, left, place.workflow) if left else None
-    detail: dict[str, Any] = {"draft": kept.id, **told}
-    undone = place.doing.operation.kind in ("rollback", "heal") or place.doing.undoing
-    if rolled_back is not None and undone and rolled_back.semantic_digest == kept.semantic_digest:
-        detail["warning"] = (
-            f"The draft in Dify still holds {rolled_back.id}, which was just rolled back: who publishes it there "
-            f"brings it back. `lastgood draft restore {place.app.slug} {place.version.id}` takes it out."
-        )
-    now = writing.read_draft(place.client, place.app.app_id)
-    if now is not None and _is(place, kept, now):
-        return Result("done", {**detail, "found": True})
-    if now is None or not _is_ours(place, kept, now):
-        return Result("done", {**detail, **_left_alone(place, kept, now)})
-    body = body_of(document, secrets, now.row, what=kept.id, server=place.app.target, empty=True)
-    try:
-        writing.write_draft(place.client, place.app.app_id, body, now.row.hash, document)
-    except DifyDraftChanged:
-        now = writing.read_draft(place.client, place.app.app_id)
-        return Result("done", {**detail, **_left_alone(place, kept, now)})
-    return Result("done", detail)
-
-
-def _is(place: Place, kept: drafts.Draft | None, now: writing.Draft | None) -> bool:
-    """Whether the draft is what was kept of it, secrets included."""
-    if kept is None or now is None:
-        return kept is None and now is None
-    return same_draft(_document(place.doing, kept), now.row) and _said(now.secrets) == _before(place, kept)
-
-
-def _is_ours(place: Place, kept: drafts.Draft | None, now: writing.Draft) -> bool:
-    """Whether the draft is what this operation wrote there, secrets included."""
-    before = _before(place, kept)
-    meant = {name: place.secrets.get(name, before.get(name, "")) for name in dsl.secret_names(place.document)}
-    return same(place.document, now.row) and _said(now.secrets) == _said(meant)
-
-
-def _before(place: Place, kept: drafts.Draft | None) -> dict[str, str]:
-    """The secrets of the draft that was there before."""
-    with place.doing.means.store.read() as tx:
-        return drafts.secrets_of(tx, kept) if kept else {}
-
-
-def _said(secrets: Mapping[str, str]) -> dict[str, str]:
-    """The secrets that say anything."""
-    return {name: value for name, value in secrets.items() if value}
-
-
-def _left_alone(place: Place, kept: drafts.Draft, now: writing.Draft | None) -> dict[str, Any]:
-    """What is told of a draft that somebody changed; theirs is kept too."""
-    who = (author_of(now.row) if now else "") or "somebody"
-    if now is not None:
-        place.keep(now)
-    restore = f"lastgood draft restore {place.app.slug} {kept.id}"
-    return {
-        "left": f"{who} changed the draft meanwhile, so it was left as it is; `{restore}` puts back what was there."
-    }
 
 
 def _write(place: Place, kept: drafts.Draft | None, draft: Workflow | None) -> Workflow:
@@ -343,7 +184,7 @@ def _write(place: Place, kept: drafts.Draft | None, draft: Workflow | None) -> W
             place.client, app, place.body(draft), draft.hash if draft else None, place.document
         )
     except DifyDraftChanged:
-        raise _taken(place, kept, place.client.console.draft(app)) from None
+        raise taken(place, kept, place.client.console.draft(app)) from None
 
 
 def _correct(place: Place, draft: Workflow | None) -> dict[str, Any]:
@@ -352,10 +193,10 @@ def _correct(place: Place, draft: Workflow | None) -> dict[str, Any]:
     if draft is not None and same(place.document, draft):
         return {"corrected": "what was published was not what was written; it was published again"}
     if not place.doing.means.settings.dify.correct or draft is None:
-        raise _taken(place, kept, draft)
+        raise taken(place, kept, draft)
     intruder = writing.read_draft(place.client, place.app.app_id)
     if intruder is None:
-        raise _taken(place, kept, None)
+        raise taken(place, kept, None)
     theirs = place.keep(intruder)
     _write(place, kept, intruder.row)
     who = author_of(intruder.row) or "somebody"
@@ -384,7 +225,7 @@ def _differs(place: Place, row: Workflow) -> str:
     values = writing.secrets_of(place.client, place.app.app_id, row.id)
     if values is None:
         return ""
-    before = _before(place, place.kept())
+    before = secrets_before(place, place.kept())
     wrong = [name for name in names if values.get(name) != place.secrets.get(name, before.get(name, ""))]
     return f"other values of the secrets {', '.join(wrong)}" if wrong else ""
 
@@ -403,49 +244,6 @@ def _switch(place: Place) -> Result:
         version=place.version.id, workflow=place.app.slug,
     )  # fmt: skip
     return Result("done", {"row": target.placed_id})
-
-
-def _elsewhere(place: Place, live: Workflow | None) -> Exception:
-    """Why what is live is not what was just published."""
-    if live is None:
-        what = "it serves nothing"
-        return NotAsMeant(
-            server=place.app.target, app=place.app.name, version=place.version.id, what=what, workflow=place.app.slug
-        )
-    place_seen(place, live)
-    return PublishedMeanwhile(
-        who=author_of(live) or "somebody", label=live.marked_name or live.version, app=place.app.name,
-        server=place.app.target, operation=place.doing.operation.id, workflow=place.app.slug,
-    )  # fmt: skip
-
-
-def _taken(place: Place, kept: drafts.Draft | None, draft: Workflow | None) -> DraftTaken:
-    """Who changed the draft and what; it is kept before that is told."""
-    who, at, what = "somebody", "an unknown time", "it is gone"
-    if draft is not None:
-        who, at = author_of(draft) or "somebody", time_of(draft) or at
-        try:
-            held = writing.read_draft(place.client, place.app.app_id)
-            theirs = place.keep(held) if held else None
-        except LastgoodError:
-            theirs = None
-        what = f"kept as {theirs.id}" if theirs else "it could not be kept"
-        if kept is not None:
-            found = compare(_document(place.doing, kept), document_of(place.workflow, draft))
-            what = f"{summary(found)}; {what}"
-    return DraftTaken(
-        app=place.app.name,
-        server=place.app.target,
-        who=who,
-        at=at[:19],
-        operation=place.doing.operation.id,
-        what=what,
-    )
-
-
-def _document(doing: Doing, kept: drafts.Draft) -> dsl.Document:
-    with doing.means.store.read() as tx:
-        return drafts.document_of(tx, kept)
 
 
 def _either_way[T](work: T, names: tuple[str, ...]) -> dict[str, T]:

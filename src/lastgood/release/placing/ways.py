@@ -8,8 +8,10 @@ from typing import Any, Final
 
 from sqlalchemy import exists, select
 
+from lastgood import dsl
 from lastgood.db import tables as t
 from lastgood.db.tx import Tx
+from lastgood.dsl.document import node_type
 from lastgood.errors import DatasetsEncrypted, LastgoodError, SecretsUnknown
 from lastgood.history import apps, channels, placements, versions, workflows
 from lastgood.history.channels import Channel
@@ -71,7 +73,7 @@ def _sight(means: Means, seen: Seen, abilities: Mapping[str, Any]) -> Sight:
     with suppress(LastgoodError):
         client = means.dify(app.target)
         sight = replace(sight, draft=client.console.draft(app.app_id))
-        if _can(abilities, "editors"):
+        if can(abilities, "editors"):
             users = client.integration.editors([app.app_id]).get(app.app_id, ())
             sight = replace(sight, editors=tuple(str(one.get("name") or "somebody") for one in users))
     return sight
@@ -91,8 +93,8 @@ def choose(tx: Tx, planned: PlannedMove, pointer: Channel, sight: Sight, version
     placed = placements.current(tx, app, version) is not None
     way: str = app.way
     if kind in ("heal", "converge") and way == "route":
-        way = "restore" if _can(sight.abilities, "restore") else "publish"
-    if not placed or (way == "restore" and not _can(sight.abilities, "restore")):
+        way = "restore" if can(sight.abilities, "restore") else "publish"
+    if not placed or (way == "restore" and not can(sight.abilities, "restore")):
         way = "publish"
     adopts = None
     if way in WRITING and kind != "converge" and sight.seen.version is not None:
@@ -149,7 +151,15 @@ def _of_content(means: Means, planned: PlannedMove, sight: Sight) -> Iterator[tu
         version = versions.find(tx, planned.to_version, workflow)
         document, secrets = versions.document_of(tx, version), versions.secrets_of(tx, version)
         running = versions.document_of(tx, sight.seen.version) if sight.seen.version else document
-    hooks = [one for one in (*document.nodes, *running.nodes) if _type(one) == "trigger-webhook"]
+    hooks = {*webhooks(document), *webhooks(running)}
+    lost = sorted(set(webhooks(running)) - set(webhooks(document)))
+    if lost:
+        yield (
+            "warn",
+            f"The webhooks {', '.join(lost)} of what is served now are not in {version.id}: their addresses end, and "
+            "are others when the nodes come back.",
+            "webhooks lost",
+        )
     if hooks and planned.way == "database":
         yield (
             "refuse",
@@ -192,11 +202,12 @@ def _of_content(means: Means, planned: PlannedMove, sight: Sight) -> Iterator[tu
         )
 
 
-def _type(node: Mapping[str, Any]) -> str:
-    data = node.get("data")
-    return str(data.get("type") or "") if isinstance(data, Mapping) else ""
+def webhooks(document: dsl.Document) -> list[str]:
+    """The ids of the webhook nodes."""
+    return [str(node.get("id")) for node in document.nodes if node_type(node) == "trigger-webhook"]
 
 
-def _can(abilities: Mapping[str, Any], name: str) -> bool:
+def can(abilities: Mapping[str, Any], name: str) -> bool:
+    """Whether a server was learnt to have the ability `name`."""
     learnt = abilities.get(name)
     return bool(learnt.get("value")) if isinstance(learnt, Mapping) else False
