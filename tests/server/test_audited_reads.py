@@ -16,8 +16,8 @@ from support.stores import on_sqlite
 from .conftest import Api
 from .test_doors import OPEN, PATH, guarded, is_problem, methods_of, routes
 
-# Needs an app on a Dify server; its own test looks at what it audits.
-ON_DIFY = {"/v1/workflows/{workflow}/emergency-kit"}
+# These need an app on a Dify server; their own tests look at what they audit.
+ON_DIFY = {"/v1/workflows/{workflow}/emergency-kit", "/v1/workflows/{workflow}/channels/{channel}/drift"}
 
 
 def block_audit(api: Api) -> None:
