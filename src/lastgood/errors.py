@@ -320,7 +320,8 @@ class IdTaken(Conflict):
 
 
 class AppTaken(Conflict):
-    """The app {app} on {server} is bound to {channel} of {workflow} already."""
+    """The app {app} on {server} is bound to {channel} of {workflow} already. A channel keeps its app: bind an app
+    before its server is captured, which gives each other app a workflow of its own."""
 
 
 class ForeignVersion(Conflict):

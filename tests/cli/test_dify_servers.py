@@ -191,9 +191,15 @@ def test_a_running_server_watches_by_itself_and_outlives_a_dead_dify(
         )
     try:
         wait_for(process, lambda: "Ctrl-C ends it." in log.read_text())
-        wait_for(process, lambda: count(home)[1] == 2)
+        # Until a person has captured the server, its apps can still be bound to channels: nothing is taken up.
+        wait_for(process, lambda: "left alone" in connected("servers", "--json").json[0]["watch"]["found"])
+        assert count(home) == (0, 0)
+        assert connected("capture", "prod").code == 0
+        assert count(home) == (2, 2)
         dify.world.somebody_publishes(app)
         wait_for(process, lambda: count(home) == (2, 3))
+        published(dify, "came later")
+        wait_for(process, lambda: count(home)[1] == 5)
         dify.faults.drop("", times=10**6, took_effect=False)
         wait_for(process, lambda: "the watch of prod fails" in log.read_text())
         told = connected("servers", "--json").json[0]["watch"]

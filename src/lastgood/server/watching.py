@@ -128,7 +128,8 @@ class Watching:
     def look(self, name: str, who: Principal) -> Look:
         """Look at a server once, at all of it. Raises `DifyError`, and what `source` does."""
         with self._turn(name):
-            return look(self.source(name, who), self._memory.setdefault(name, Memory()))
+            source = self.source(name, who)
+            return look(source, self._memory.setdefault(name, Memory()), newcomers=source.server.captured)
 
     def watched(self) -> list[dict[str, Any]]:
         """How the watch of each server stands, by name."""
@@ -169,6 +170,8 @@ class Watching:
                 progress.apps, progress.unchanged = len(chosen), len(found) - len(chosen) if app is None else 0
                 # The oldest app first, so that the one that others are made after is there before them.
                 capture(source, reversed(chosen), progress.tell, everything=everything)
+                if app is None and not self._stopping.is_set():
+                    self._store.write(lambda tx: servers.set_captured(tx, source.server))
             ended = "stopped" if self._stopping.is_set() and progress.done < progress.apps else "done"
             progress.state = "failed" if progress.failed else ended  # type: ignore[assignment]
         except LastgoodError as error:
@@ -191,8 +194,10 @@ class Watching:
                     source = self.source(name, WATCH)
                     memory = self._memory.setdefault(name, Memory())
                     limits = source.client.wire.limits
-                    found = look(source, memory, requests=share(limits.per_second, seconds))
-                state.looked_at, state.found = utc_now(), found.sentence()
+                    known = source.server.captured
+                    found = look(source, memory, requests=share(limits.per_second, seconds), newcomers=known)
+                later = "" if known else f"; new apps are left alone until `lastgood capture {name}`"
+                state.looked_at, state.found = utc_now(), found.sentence() + later
                 if state.fails:
                     print(f"lastgood: the watch of {name} goes on", file=sys.stderr)
                 state.fails, state.failing_since, state.problem = 0, None, ""

@@ -30,6 +30,7 @@ _COLUMNS = (
 )
 _ALL = select(*_COLUMNS).where(t.target.c.workspace_pk == bindparam("workspace"), t.target.c.kind == DIFY)
 _BY_NAME = _ALL.where(t.target.c.name == bindparam("name"))
+_CAPTURED = "captured_at"
 _WAYS: Mapping[str, type[Way]] = {"password": Password, "admin-key": AdminKey, "bearer": Bearer}
 
 
@@ -45,6 +46,11 @@ class Server:
     facts: Mapping[str, Any]
     sealed: bytes = field(repr=False)
 
+    @property
+    def captured(self) -> bool:
+        """Whether all of it was captured once: until then apps can be bound, and the watch takes up no new ones."""
+        return _CAPTURED in self.facts
+
     def public(self) -> dict[str, Any]:
         """Its JSON form, without the way in."""
         return {"name": self.name, "url": self.url, "service_url": self.service_url, **self.facts}
@@ -57,15 +63,19 @@ def save(
     kind has the name, `InvalidId`, `InvalidSetting`."""
     check_slug(name)
     known = tx.connection.execute(
-        select(t.target.c.pk, t.target.c.kind).where(t.target.c.workspace_pk == tx.workspace, t.target.c.name == name)
+        select(t.target.c.pk, t.target.c.kind, t.target.c.facts).where(
+            t.target.c.workspace_pk == tx.workspace, t.target.c.name == name
+        )
     ).first()
     if known is not None and known.kind != DIFY:
         raise IdTaken(kind="target", value=name, by="")
     at = address(url)
+    before = {} if known is None else json.loads(known.facts)
+    kept = {_CAPTURED: before[_CAPTURED]} if _CAPTURED in before else {}
     values = {
         "base_url": service_url or at,
         "console_url": at,
-        "facts": json.dumps(dict(facts)),
+        "facts": json.dumps({**kept, **facts}),
         "sealed": tx.ring.seal(_written(way), f"target/{name}"),
     }
     if known is None:
@@ -91,6 +101,12 @@ def listing(tx: Tx) -> list[Server]:
     """Every connected server, by name."""
     rows = tx.connection.execute(_ALL.order_by(t.target.c.name), {"workspace": tx.workspace})
     return [_server(row) for row in rows]
+
+
+def set_captured(tx: Tx, server: Server) -> None:
+    """Keep that all of `server` was captured."""
+    facts = json.dumps({**get(tx, server.name).facts, _CAPTURED: tx.now})
+    tx.connection.execute(update(t.target).where(t.target.c.pk == server.pk).values(facts=facts))
 
 
 def way_of(tx: Tx, server: Server) -> Way:

@@ -80,17 +80,17 @@ class Look:
         return f"{self.apps} apps: " + (", ".join(f"{n} {what}" for n, what in told if n) or "nothing new")
 
 
-def look(source: Source, memory: Memory, *, requests: int | None = None) -> Look:
+def look(source: Source, memory: Memory, *, requests: int | None = None, newcomers: bool = True) -> Look:
     """Look at a server once, with about `requests` requests beside those that the list and new versions take (None:
-    as many as it takes). Raises `DifyUnreachable`, `DifyBusy`, `DifySignInRefused`: the whole server cannot be
-    read."""
+    as many as it takes). Without `newcomers`, apps that run no channel yet are left alone. Raises `DifyUnreachable`,
+    `DifyBusy`, `DifySignInRefused`: the whole server cannot be read."""
     told: list[Captured] = []
     found = {app.id: app for app in listed(source)}
     with source.store.read() as tx:
         held = {app.app_id: app for app in apps.of_target(tx, source.server.name)}
         moving = source.applying(tx)
     still = [app for app in found.values() if app.id not in moving]
-    changed = [app for app in still if app.id not in held or is_changed(app, held[app.id])]
+    changed = [app for app in still if (is_changed(app, held[app.id]) if app.id in held else newcomers)]
     capture(source, reversed(changed), told.append)
     for one in told:
         memory.captured(one)
