@@ -48,8 +48,14 @@ class Settings(BaseSettings):
     api_port: int = Field(default=8321, ge=0, le=65535)
     gateway_host: str = "127.0.0.1"
     gateway_port: int = Field(default=8322, ge=0, le=65535)
+    trusted_network: bool = Field(
+        default=False,
+        description="Whether gateway_host may be other than loopback without TLS, as inside a network of containers.",
+    )
     gateway_workers: int = Field(default=1, ge=1, le=64, description="Gateway processes.")
-    engine_workers: int = Field(default=1, ge=1, le=64, description="Engine processes.")
+    engine_workers: int = Field(
+        default=1, ge=0, le=64, description="Engine processes; 0 where every version runs on Dify."
+    )
 
     retention: int = Field(default=10, ge=1, description="Newest versions per workflow that stay at hand.")
     reserve_bytes: int = Field(

@@ -1,8 +1,12 @@
 """The files of deploy/: their shape, and that what they name exists. No container is run."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import httpx
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -30,9 +34,10 @@ def test_the_override_names_services_files_and_settings_that_exist() -> None:
     override = yaml.safe_load((DEPLOY / "compose.override.yml").read_text())
     services = override["services"]
     assert set(services) == {"lastgood", "nginx"}
-    for name in services["lastgood"]["environment"]:
+    environment = services["lastgood"]["environment"]
+    for name in environment:
         assert name.removeprefix("LASTGOOD_").lower() in Settings.model_fields
-    assert [port.startswith("127.0.0.1:") for port in services["lastgood"]["ports"]] == [True]
+    assert "ports" not in services["lastgood"]  # nothing is open to other machines
     (mounted,) = services["nginx"]["volumes"]
     assert (DEPLOY / mounted.split(":")[0]).exists()
     (kept,) = (volume.split(":")[0] for volume in services["lastgood"]["volumes"])
@@ -52,3 +57,24 @@ def test_the_page_on_deploying_names_its_files() -> None:
     for path in DEPLOY.iterdir():
         assert path.name == "README.md" or f"`{path.name}`" in page, path
     assert "## Bypass it in an emergency" in page
+
+
+def test_serve_starts_with_the_settings_of_the_override(tmp_path: Path) -> None:
+    override = yaml.safe_load((DEPLOY / "compose.override.yml").read_text())
+    given = {**override["services"]["lastgood"]["environment"], "LASTGOOD_GATEWAY_HOST": "127.0.0.2"}
+    command = [str(Path(sys.executable).with_name("lastgood")), "serve", "--api-port", "0", "--gateway-port", "0"]
+    env = {"PATH": os.environ["PATH"], "LASTGOOD_HOME": str(tmp_path), **given}
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if "Ctrl-C ends it." in line:
+                break
+        gateway = re.search(r"http://127\.0\.0\.2:\d+", "".join(said))
+        assert gateway, said
+        assert httpx.get(f"{gateway[0]}/healthz", trust_env=False).status_code == 200
+    finally:
+        process.terminate()
+        assert process.wait(40) in (0, -15, 143)

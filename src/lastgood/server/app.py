@@ -38,7 +38,7 @@ documents. A move of a channel asks for the generation you expect: send its ETag
 
 def no_engine() -> Upstream:
     """For an app that cannot run versions."""
-    raise Unavailable(detail="No engine runs beside this API; start `lastgood serve`.")
+    raise Unavailable(detail="No engine runs beside this API; start `lastgood serve` with LASTGOOD_ENGINE_WORKERS=1.")
 
 
 def make_app(

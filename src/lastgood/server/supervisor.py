@@ -27,7 +27,7 @@ from lastgood.db.tx import Tx, utc_now
 from lastgood.errors import DataDirectoryTaken, InvalidSetting, LastgoodError
 from lastgood.history import blobs
 from lastgood.release.verification import Upstream
-from lastgood.server.app import make_app
+from lastgood.server.app import make_app, no_engine
 from lastgood.server.children import Child, Children, listen, url_of
 from lastgood.server.context import Context
 from lastgood.server.firing import Firing
@@ -55,10 +55,14 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
     does."""
     for name in ("api_host", "gateway_host"):
         # Roles and TLS come later: until then nothing listens where strangers are.
-        if getattr(settings, name) not in _LOOPBACK:
+        told = settings.trusted_network and name == "gateway_host"
+        if getattr(settings, name) not in _LOOPBACK and not told:
             reason = "only loopback addresses are allowed; put a proxy with TLS in front"
+            if name == "gateway_host":
+                reason += ", or say that the network can be trusted (LASTGOOD_TRUSTED_NETWORK=true)"
             raise InvalidSetting(name=name, value=getattr(settings, name), reason=reason)
-    engine.require()
+    if settings.engine_workers:
+        engine.require()
     with data_directory_lock(settings) as lock:
         store = open_store(settings)
         if not store.postgres:  # the lock says that no other server is on this store
@@ -90,7 +94,7 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
             }
             app = make_app(
                 store,
-                engine=lambda: Upstream(children.engines[0], engine_token),
+                engine=lambda: Upstream(children.engines[0], engine_token) if children.engines else no_engine(),
                 local_token=local_token,
                 facts=facts,
             )
