@@ -1,5 +1,6 @@
 """The schema's history, by Alembic: ``main`` (pointers and history) and ``runs`` (what the engine records)."""
 
+import logging
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Literal
@@ -47,6 +48,8 @@ def _revision(connection: Connection, branch: str) -> str | None:
 def _run(connection: Connection, branch: str) -> None:
     from alembic import command
 
+    # Each of its steps is told at the level of information, among a worker's own lines.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     config = alembic_config(branch)
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
