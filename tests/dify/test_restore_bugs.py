@@ -9,7 +9,10 @@ import pytest
 
 from dify.ground import Ground, content, ground, two
 from dify_server.rows import HIDDEN, MASK
+from lastgood.history import apptriggers, workflows
 from lastgood.history.apps import Way
+from lastgood.release.placing import looking
+from lastgood.targets.dify import around
 
 PUBLISH, RESTORE = ("1.13.0", "publish"), ("1.14.2", "restore")
 HOOK = {"id": "hook", "type": "custom", "data": {"type": "trigger-webhook", "title": "hook", "method": "post"}}
@@ -67,6 +70,7 @@ def test_a_webhook_with_another_address_is_told(here: Ground) -> None:
     world.editor_saves(here.fake, with_hook)
     hooked = world.somebody_publishes(here.fake)
     here.capture()
+    around.observe(looking.source_of(here.means, here.app), here.fake.id)  # as the watch does
     first = here.fake.webhooks["hook"]["webhook_url"]
     world.editor_saves(here.fake, two("no hook"))
     world.somebody_publishes(here.fake)
@@ -79,6 +83,10 @@ def test_a_webhook_with_another_address_is_told(here: Ground) -> None:
     assert now != first
     assert told(done, "webhook")
     assert all(one.startswith("fail") for one in told(done, "webhook")), done.report
+    assert all("`lastgood triggers invoices` shows" in one for one in told(done, "webhook"))
+    with here.store.read() as tx:
+        (hook,) = apptriggers.of_workflow(tx, workflows.find(tx, "invoices"))
+    assert (hook.url, hook.before.secret if hook.before else None) == (now, first)
     for url in (first, now):
         assert url.rpartition("/")[2] not in str(done.as_data()) + done.report
 

@@ -1,17 +1,21 @@
 """A rollback on a Dify app: what is live, what is kept, and what is left as it was."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from dify.ground import PLAIN, SERVER, Ground, content, ground, two, variables
 from lastgood.db import tables as t
+from lastgood.db.tx import parse_time, utc_now, utc_text
 from lastgood.errors import NothingToHeal, PlanRefused
 from lastgood.history import channels, drafts, versions, workflows
 from lastgood.history.apps import Way
 from lastgood.release import converging, operation, planning
 from lastgood.release.placing import looking, redraft, standing
+from lastgood.release.plan import Kind
 from lastgood.release.planning import Wanted
 from support.scene import ALICE, scene
 
@@ -269,6 +273,50 @@ def test_a_row_that_the_gateway_names_and_somebody_deletes_is_published_again(he
     assert entered is not None
     assert operation.run(here.means, entered.id).operation.state == "succeeded"
     assert here.placed(here.fake.live) == here.good
+
+
+def aged(here: Ground, id: str) -> str:
+    """The operation `id`, accepted two minutes ago."""
+    at = utc_text(parse_time(utc_now()) - timedelta(minutes=2))
+    here.store.write(
+        lambda tx: tx.connection.execute(update(t.operation).where(t.operation.c.id == id).values(created_at=at))
+    )
+    return id
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("kind", ["rollback", "publish"])
+def test_an_old_plan_looks_at_dify_again_and_stops_where_it_cannot_be_asked(
+    here: Ground, kind: Kind, force: bool
+) -> None:
+    id = aged(here, here.enter(kind, to=here.good, force=force))
+    here.dify.faults.fail("GET /workflows/publish", 500, times=1)
+    done = operation.run(here.means, id).operation
+    assert done.state == "failed"
+    assert "cannot be asked what it serves" in done.report
+    assert set(done.steps) == {"plan", "preflight", "notify", "report"}
+    assert here.channel.version == here.bad
+
+
+def test_an_old_plan_by_route_stops_where_its_row_is_gone(here: Ground) -> None:
+    here.set_way("route")
+    id = aged(here, here.enter(to=here.good))
+    here.dify.world.somebody_deletes(here.fake, here.fake.versions[1])
+    with here.store.read() as tx:
+        version = versions.find(tx, here.good)
+    assert looking.gone(here.means, here.app, here.means.dify(SERVER), version)
+    done = operation.run(here.means, id).operation
+    assert done.state == "failed"
+    assert "can no longer be moved to by `route`, only by `publish`" in done.report
+
+
+def test_an_old_plan_tells_what_dify_serves_now(here: Ground) -> None:
+    id = aged(here, here.enter(to=here.good))
+    here.dify.world.editor_saves(here.fake, two("newer"))
+    here.dify.world.somebody_publishes(here.fake, "newer")
+    done = operation.run(here.means, id).operation
+    found = [one["subject"] for one in done.steps["preflight"].detail["findings"] if one["verdict"] == "warn"]
+    assert "invoices/live drift" in found
 
 
 def test_healing_puts_ours_back(here: Ground) -> None:

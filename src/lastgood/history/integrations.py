@@ -1,5 +1,6 @@
 """What belongs to an app on a Dify server and is in no version of it: its keys, webhooks, triggers, tool, MCP server,
-site and switches. What may be shown is kept as it is, what may not is sealed; changes are told."""
+site and switches. What may be shown is kept as it is, what may not is sealed; changes are told. Of a webhook the
+address before is kept, sealed too: its callers must be told where to go."""
 
 import json
 from collections.abc import Mapping
@@ -63,6 +64,14 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Former:
+    """What was sealed of a thing before it changed, and when the change was noticed (stored time)."""
+
+    secret: str = field(repr=False)
+    until: str
+
+
+@dataclass(frozen=True, slots=True)
 class Changed:
     """A change that was told: of which thing, and the names of what differs in it (``secret`` for the sealed
     part)."""
@@ -85,9 +94,10 @@ def observe(
         fingerprint = tx.ring.fingerprint(json.dumps([dict(one.state), one.secret], sort_keys=True))
         if known is not None and known.fingerprint == fingerprint and known.gone_at is None:
             continue
+        before = _before(tx, app, known, one) if known is not None else None
         values = {
             "state": json.dumps(dict(one.state), sort_keys=True, ensure_ascii=False),
-            "sealed": tx.ring.seal(one.secret, _place(app, kind, name)) if one.secret else None,
+            "sealed": _sealed(tx, _place(app, kind, name), one.secret, before),
             "fingerprint": fingerprint,
             "seen_at": tx.now,
             "changed_at": tx.now,
@@ -120,7 +130,37 @@ def listing(tx: Tx, app: App, kind: Kind | None = None) -> list[Part]:
 def secret_of(tx: Tx, app: App, part: Part) -> str:
     """What is sealed of `part` (a webhook's URL, the code of a site or an MCP server), opened; empty where nothing
     is. Raises `Unsealable`."""
-    return "" if part.sealed is None else tx.ring.unseal(part.sealed, _place(app, part.kind, part.name))
+    return str(_opened(tx, app, part).get("now", ""))
+
+
+def former_of(tx: Tx, app: App, part: Part) -> Former | None:
+    """What was sealed of `part` before it last changed, opened; None where it never did. Raises `Unsealable`."""
+    found = _opened(tx, app, part)
+    return Former(found["before"], found["until"]) if found.get("before") else None
+
+
+def _opened(tx: Tx, app: App, part: Part) -> dict[str, Any]:
+    if part.sealed is None:
+        return {}
+    found: dict[str, Any] = json.loads(tx.ring.unseal(part.sealed, _place(app, part.kind, part.name)))
+    return found
+
+
+def _before(tx: Tx, app: App, known: Part, now: Seen) -> Former | None:
+    """What `now` takes the place of. A webhook that was gone and is back has had an address all the same."""
+    if known.kind != "webhook":
+        return None
+    was = secret_of(tx, app, known)
+    if not was or was == now.secret:
+        return former_of(tx, app, known)
+    return Former(was, known.gone_at or tx.now)
+
+
+def _sealed(tx: Tx, place: str, secret: str, before: Former | None) -> bytes | None:
+    if not secret and before is None:
+        return None
+    former = {"before": before.secret, "until": before.until} if before else {}
+    return tx.ring.seal(json.dumps({"now": secret, **former}), place)
 
 
 def _differing(tx: Tx, app: App, known: Part, now: Seen) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Making plans from how things stand, and accepting them: what is done is what was seen, or it is not done."""
 
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from lastgood.errors import (
     PlanRefused,
     PlanVoid,
 )
-from lastgood.history import channels, workflows
+from lastgood.history import channels, versions, workflows
 from lastgood.history.channels import Channel
 from lastgood.release import declared, evidence, impact, journal, moves, numbering, preflight
 from lastgood.release.impact import Impact
@@ -26,7 +26,7 @@ from lastgood.release.journal import Operation
 from lastgood.release.means import Means
 from lastgood.release.placing import ways
 from lastgood.release.placing.ways import Sight
-from lastgood.release.plan import Kind, Plan, PlannedMove, news
+from lastgood.release.plan import Finding, Kind, Plan, PlannedMove, news
 from lastgood.settings import Settings
 
 MOST_MOVES = 1000
@@ -87,16 +87,39 @@ def outline(means: Means, kind: Kind, wanted: Sequence[Wanted], choices: Plan) -
     if len({(one.workflow_id, one.channel) for one in planned}) != len(planned):
         raise InvalidRequest(where="moves", reason="a channel is named twice")
     plan = replace(choices, kind=kind, moves=tuple(planned))
-    findings = [
-        finding
-        for one, pointer in both
-        if pointer.pk in seen
-        for finding in ways.findings(means, one, pointer.version, seen[pointer.pk], together=len(both) > 1)
-    ]
-    if kind not in _EXAMINED:
-        return replace(plan, findings=tuple(findings), services=())
-    findings += [finding for one in planned for finding in preflight.examine(means, one, force=plan.force)]
-    return replace(plan, findings=tuple(findings))
+    found = replace(plan, findings=tuple(_examined(means, plan, both, seen)))
+    return found if kind in _EXAMINED else replace(found, services=())
+
+
+def examine(means: Means, plan: Plan) -> list[Finding]:
+    """What is found now of the moves of `plan`, as they were planned: of their ways on Dify, and of a rollback what
+    speaks for and against it. A move that can no longer be made in its way is refused.
+
+    Raises `UnknownWorkflow`, `UnknownVersion`, `StoreUnreachable`."""
+    seen = ways.sights(means, [(one.workflow_id, one.channel) for one in plan.moves])
+    both, changed = [], []
+    with means.store.read() as tx:
+        for one in plan.moves:
+            workflow = workflows.find(tx, one.workflow_id)
+            pointer = channels.present(tx, workflow, one.channel)
+            both.append((one, pointer))
+            if pointer.pk in seen:
+                version = versions.find(tx, one.to_version, workflow)
+                now = ways.choose(tx, one, pointer, seen[pointer.pk], version, plan.kind)
+                if now.way != one.way and now.way == "publish":  # which any of the others may have to become
+                    changed.append(ways.another(one, now.way))
+    return [*changed, *_examined(means, plan, both, seen)]
+
+
+def _examined(
+    means: Means, plan: Plan, both: Sequence[tuple[PlannedMove, Channel]], seen: Mapping[int, Sight]
+) -> Iterator[Finding]:
+    for one, pointer in both:
+        if pointer.pk in seen:
+            yield from ways.findings(means, one, pointer.version, seen[pointer.pk], together=len(both) > 1)
+    if plan.kind in _EXAMINED:
+        for one, _ in both:
+            yield from preflight.examine(means, one, force=plan.force)
 
 
 def _planned(
@@ -185,7 +208,7 @@ def accept(
         with means.store.read() as tx:
             _check_publish(tx, who, plan, RuleSettings(means.settings.rules))
     refused = plan.refusals()
-    if refused and (not plan.force or any(one.check == ways.CHECK for one in refused)):
+    if ways.stopping(plan, refused):
         _expect(means, plan)  # whoever moved the channel in between is the better reason
         raise PlanRefused(kind=plan.kind, reasons="; ".join(one.sentence for one in refused))
     if plan.force:

@@ -13,7 +13,7 @@ from lastgood.errors import PlanVoid
 from lastgood.history import apps, channels, versions, workflows
 from lastgood.history.versions import Version
 from lastgood.history.workflows import Workflow
-from lastgood.release import declared, flow, hooks, listeners, moves, preflight, report
+from lastgood.release import declared, flow, hooks, listeners, moves, planning, report
 from lastgood.release.checks import checklist, positions
 from lastgood.release.checks.case import Case, Checked
 from lastgood.release.doing import Doing, Result
@@ -21,6 +21,7 @@ from lastgood.release.journal import StepState
 from lastgood.release.means import Direction, Notice, Told
 from lastgood.release.output import server_secrets
 from lastgood.release.placing import steps as placing
+from lastgood.release.placing import ways
 from lastgood.release.plan import PlannedMove, news
 
 _FRESH = timedelta(seconds=60)
@@ -29,18 +30,17 @@ _DATA: Final = ("data", "positions")
 
 def look_again(doing: Doing) -> Result:
     """Preflight. What was found when the plan was accepted counts while it is fresh; after a pause all is looked at
-    again, and what is new and refuses makes the plan void."""
+    again, what Dify serves included, and what is new and refuses makes the plan void."""
     plan = doing.operation.plan
-    if plan.kind not in ("rollback", "rehearsal"):
+    old = parse_time(utc_now()) - parse_time(doing.operation.created_at) > _FRESH
+    if plan.kind not in ("rollback", "rehearsal") and not (old and any(one.way for one in plan.moves)):
         return Result("skipped", {"reason": f"a {plan.kind} is checked by the move itself"})
     findings = plan.findings
-    if parse_time(utc_now()) - parse_time(doing.operation.created_at) > _FRESH:
-        findings = tuple(
-            finding for move in plan.moves for finding in preflight.examine(doing.means, move, force=plan.force)
-        )
-        new = [one.sentence for one in news(plan.findings, findings) if one.verdict == "refuse"]
-        if new and not plan.force:
-            raise PlanVoid(reasons="; ".join(new))
+    if old:
+        findings = tuple(planning.examine(doing.means, plan))
+        new = [one for one in news(plan.findings, findings) if one.verdict == "refuse"]
+        if ways.stopping(plan, new):
+            raise PlanVoid(reasons="; ".join(one.sentence for one in new))
     return Result("done", {"findings": [asdict(one) for one in findings]})
 
 

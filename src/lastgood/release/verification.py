@@ -158,7 +158,7 @@ def _run_chat(upstream: Upstream, smoke: Smoke, schema: Mapping[str, Any] | None
     """Ask a chatflow on Dify, by stream."""
     began = perf_counter()
     try:
-        with dify.connect(upstream.base_url, dify.Bearer("")) as client:  # its console is not asked
+        with dify.connect(upstream.base_url, dify.Bearer(upstream.token)) as client:  # its console is not asked
             said = client.service(upstream.token).chat(
                 smoke.query, "lastgood-smoke", smoke.inputs, version=upstream.placed, seconds=_SECONDS
             )

@@ -13,7 +13,9 @@ from lastgood.db import process
 from lastgood.errors import EngineMissing, LastgoodError
 from lastgood.history import channels, smokes, versions, workflows
 from lastgood.server.context import Context
+from lastgood.settings import Settings
 from lastgood.targets import engine
+from lastgood.targets.dify import servers
 
 Verdict = Literal["ok", "warn", "fail"]
 _LITTLE_SPACE = 256 * 2**20
@@ -28,6 +30,7 @@ def examine(served: Context) -> list[dict[str, Any]]:
         _files,
         _engine,
         _servers,
+        _dify,
         _workflows,
     )
     findings: list[dict[str, Any]] = []
@@ -107,6 +110,36 @@ def _servers(served: Context) -> Iterator[dict[str, Any]]:
         for row in process.listing(tx):
             if not row["live"]:
                 yield _finding("process", "warn", f"{row['role']} {row['id']} has not been heard of lately")
+
+
+def _dify(served: Context) -> Iterator[dict[str, Any]]:
+    """One finding for each Dify server: how the watch of it stands in this process."""
+    watched = {one["server"]: one for one in served.watching.watched()}
+    with served.store.read() as tx:
+        connected = servers.listing(tx)
+    for server in connected:
+        yield _finding(f"dify {server.name}", *_watch(server, watched.get(server.name), served.store.settings))
+
+
+def _watch(server: servers.Server, watch: dict[str, Any] | None, settings: Settings) -> tuple[Verdict, str, str]:
+    if watch is not None and watch["failing_since"] is not None:
+        since = watch["failing_since"][:19].replace("T", " ")
+        detail = f"the watch fails since {since} UTC ({watch['fails']} times): {watch['problem']}"
+        return (
+            "warn",
+            detail,
+            f"mend that; it is tried again by itself, and at once by `lastgood watch {server.name} --once`",
+        )
+    if server.facts.get("way") == "bearer":
+        detail = f"{server.url} is connected by a token, which shows no versions, so it is not watched"
+        return "warn", detail, f"connect it by an account: `lastgood connect {server.url} --name {server.name}`"
+    if not server.captured:
+        return "warn", f"{server.url} is not captured yet", f"lastgood capture {server.name}"
+    if settings.watch_seconds == 0:
+        return "warn", f"{server.url} is not watched (watch_seconds = 0)", f"lastgood watch {server.name}"
+    if watch is None or watch["looked_at"] is None:
+        return "ok", f"{server.url} is captured; the watch has not looked at it yet (`lastgood serve` runs it)", ""
+    return "ok", f"looked at {watch['looked_at'][:19].replace('T', ' ')} UTC: {watch['found']}", ""
 
 
 def _workflows(served: Context) -> Iterator[dict[str, Any]]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends
 
 from lastgood.db.audit import Principal
-from lastgood.history import triggers, workflows
+from lastgood.history import apptriggers, triggers, workflows
 from lastgood.server.context import Served, may, record_read
 from lastgood.settings import Settings
 
@@ -16,15 +16,18 @@ router = APIRouter(prefix="/v1")
 def read_triggers(
     workflow: str, served: Served, who: Annotated[Principal, Depends(may("trigger:read"))]
 ) -> dict[str, Any]:
-    """Whoever knows the address of a webhook may call it, so that reading them is audited."""
+    """Whoever knows the address of a webhook may call it, so that reading them is audited. Of a channel that a Dify
+    app runs: what was last seen there, with the address that a webhook had `before`, where it changed."""
     with served.store.read() as tx:
         found = workflows.find(tx, workflow)
     record_read(served, who, "trigger:read", f"workflow/{found.id}")
     gateway = str(served.facts.get("gateway") or _address(served.store.settings))
     with served.store.read() as tx:
         items = [bound.public(gateway) for bound in triggers.of_workflow(tx, found)]
+        ties = [one.public() for one in apptriggers.of_workflow(tx, found)]
     enabled = list(served.store.settings.trigger_channels)
-    return {"items": [{**item, "enabled": item["channel"] in enabled} for item in items], "next": None}
+    bound = [{**item, "enabled": item["channel"] in enabled} for item in items]
+    return {"items": [*bound, *ties], "next": None}
 
 
 def _address(settings: Settings) -> str:

@@ -1,5 +1,6 @@
 """What is bound to a Dify app and stands in none of its versions, after a move: that the app serves what it should,
-and its tool, triggers and webhooks. Addresses are secret: that one changed is told, not what it is."""
+and its tool, triggers and webhooks. Addresses are secret: that one changed is told, not what it is, and which command
+shows both."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -50,11 +51,10 @@ def _compared(before: dict[str, Any], now: dict[str, Any], app: App) -> Iterator
         if kind == "webhook":
             expected = "the webhook keeps its address"
             if found is None:
-                yield _told(subject, "fail", expected, "it is gone: callers of the old address get 404")
+                said = f"it is gone: callers of the old address get 404; {_shown(app)} shows which"
+                yield _told(subject, "fail", expected, said)
             elif found["secret"] != was["secret"]:
-                said = (
-                    f"it has another address now, and callers of the old one get 404; see it in {app.name}'s editor"
-                )
+                said = f"it has another address now, and callers of the old one get 404; {_shown(app)} shows both"
                 yield _told(subject, "fail", expected, said)
             else:
                 yield _told(subject, "pass", expected, "it does")
@@ -68,9 +68,14 @@ def _compared(before: dict[str, Any], now: dict[str, Any], app: App) -> Iterator
                 yield _told(subject, "pass", expected, "it is")
     for name, found in now.items():
         if found["kind"] == "webhook" and name not in before:
-            yield _told(name, "fail", "no webhook has a new address", "it is new, and nobody calls it yet")
+            said = f"it is new, and nobody calls it yet; {_shown(app)} shows it, and any that it had before"
+            yield _told(name, "fail", "no webhook has a new address", said)
         if found["kind"] == "tool":
             yield _tool(name, found, app)
+
+
+def _shown(app: App) -> str:
+    return f"`lastgood triggers {app.slug}`"
 
 
 def _tool(name: str, found: dict[str, Any], app: App) -> Checked:

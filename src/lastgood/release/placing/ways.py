@@ -19,7 +19,7 @@ from lastgood.history.versions import Version
 from lastgood.release.means import Means
 from lastgood.release.placing import database
 from lastgood.release.placing.looking import Seen, look
-from lastgood.release.plan import WRITING, Finding, Kind, PlannedMove
+from lastgood.release.plan import WRITING, Finding, Kind, Plan, PlannedMove
 from lastgood.targets.dify import servers
 from lastgood.targets.dify.bodies import body_of
 from lastgood.targets.dify.forms import Workflow
@@ -141,6 +141,17 @@ def findings(
     if sight.editors and writes and planned.way != "database":
         yield found("warn", f"{', '.join(sight.editors)} has the editor open on {app.target}.", "editors")
     yield from (found(*one) for one in _of_content(means, planned, sight))
+
+
+def another(planned: PlannedMove, way: str) -> Finding:
+    """That `planned` could only be made in another `way` than its plan says."""
+    sentence = f"{planned.to_version} can no longer be moved to by `{planned.way}`, only by `{way}`. Make a new plan."
+    return Finding(CHECK, "refuse", sentence, f"{planned.workflow}/{planned.channel} another way")
+
+
+def stopping(plan: Plan, refused: Sequence[Finding]) -> bool:
+    """Whether what `refused` stops `plan`: all does, and by force only what is found of the ways."""
+    return any(one.check == CHECK or not plan.force for one in refused)
 
 
 def _of_content(means: Means, planned: PlannedMove, sight: Sight) -> Iterator[tuple[str, str, str]]:
