@@ -117,10 +117,10 @@ class Ground:
 
     def go_back(self, moment: Moment) -> None:
         """Let it be as it was then."""
-        with closing(sqlite3.connect(self.store.settings.home / "lastgood.db")) as file:
-            with closing(sqlite3.connect(":memory:")) as then:
-                then.deserialize(moment.database)
-                then.backup(file)
+        place = self.store.settings.home / "lastgood.db"
+        with closing(sqlite3.connect(place)) as file, closing(sqlite3.connect(":memory:")) as then:
+            then.deserialize(moment.database)
+            then.backup(file)
         with self.dify.world.lock:
             self.fake.__dict__.update(deepcopy(moment.fake))
 
