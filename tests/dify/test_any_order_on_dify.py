@@ -1,5 +1,5 @@
-"""Whatever editors do in Dify, and wherever our processes die: nothing that was read is lost, drafts are put back, and
-what is live is what the channel says, or the status says otherwise.
+"""Whatever editors do in Dify, and wherever our processes die: nothing that was read is lost, drafts are put back,
+and what is live is what the channel says, or the status says otherwise.
 
 `LASTGOOD_EXAMPLES=200 LASTGOOD_STEPS=30 pytest tests/dify/test_any_order_on_dify.py -k nothing` looks for longer."""
 
