@@ -1,7 +1,8 @@
 """A connected and captured stand-in: one app with a good version and a bad one live, and a draft with work in it."""
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,14 @@ def graph_with(node: dict[str, Any], output: str) -> dict[str, Any]:
     return made
 
 
+@dataclass(frozen=True)
+class Moment:
+    """A store and an app of the stand-in as they were once."""
+
+    database: bytes
+    fake: dict[str, Any]
+
+
 @dataclass
 class Ground:
     """A stand-in, a store that captured it, and what operations work with."""
@@ -98,6 +107,22 @@ class Ground:
     def version(self, id: str) -> Version:
         with self.store.read() as tx:
             return versions.find(tx, id)
+
+    def moment(self) -> Moment:
+        """What is there now, of the store only what is committed."""
+        with closing(sqlite3.connect(self.store.settings.home / "lastgood.db")) as file, self.dify.world.lock:
+            database = file.serialize()
+            # Bytes 18 and 19 say that it is in WAL, which one in memory cannot be.
+            return Moment(database[:18] + b"\1\1" + database[20:], deepcopy(self.fake.__dict__))
+
+    def go_back(self, moment: Moment) -> None:
+        """Let it be as it was then."""
+        place = self.store.settings.home / "lastgood.db"
+        with closing(sqlite3.connect(place)) as file, closing(sqlite3.connect(":memory:")) as then:
+            then.deserialize(moment.database)
+            then.backup(file)
+        with self.dify.world.lock:
+            self.fake.__dict__.update(deepcopy(moment.fake))
 
     def capture(self) -> None:
         """Read everything that is new."""

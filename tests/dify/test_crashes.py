@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from dify.ground import SERVER, Ground, content, ground
+from dify.ground import SERVER, Ground, Moment, content, ground
 from lastgood.db import tables as t
 from lastgood.db.store import Store
 from lastgood.history.apps import Way
@@ -23,20 +23,23 @@ class Killed(BaseException):
 
 
 class Instants:
-    """Counts what this thread asks of Dify and of the store, and dies at the instant `at`."""
+    """Counts what is asked of Dify and of the store, and dies at the instant `at`, or has each looked at."""
 
     def __init__(self) -> None:
         self.at: int | None = None
+        self.look: Callable[[], object] | None = None
         self.seen = 0
 
     def come_by(self) -> None:
         self.seen += 1
+        if self.look is not None:
+            self.look()
         if self.seen - 1 == self.at:
             raise Killed
 
     @contextmanager
-    def watched(self, at: int | None) -> Iterator[None]:
-        self.at, self.seen = at, 0
+    def watched(self, at: int | None = None, look: Callable[[], object] | None = None) -> Iterator[None]:
+        self.at, self.look, self.seen = at, look, 0
         send, write = Wire.send, Store.write
 
         def watched_send(wire: Wire, *given: Any) -> Any:
@@ -77,45 +80,42 @@ def ask_undo(here: Ground, id: str) -> None:
 def test_killed_at_any_instant_it_is_ended_by_the_next(
     version: str, way: Way, sqlite_template: Path, home: Path
 ) -> None:
-    """Rollbacks and undos of the same app, one after the other, each killed one instant later."""
-    instants = Instants()
+    """Store and Dify as they are after every request and every transaction of a rollback and of its undo; from each
+    of them, which is all that a killed process leaves, another process goes on."""
     with ground(version, sqlite_template, home) as here:
         here.set_way(way)
-        before = content(here.fake.draft)
+        before, rows = content(here.fake.draft), len(here.fake.versions)
         good, bad = content(here.fake.versions[1]), content(here.fake.versions[0])
-        at, killed = 0, 0
-        while True:
-            id = here.enter(to=here.good)
-            rows = len(here.fake.versions)
-            try:
-                with instants.watched(at):
-                    operation.run(here.means, id)
-            except Killed:
-                killed += 1
-            forward = instants.seen > at
+        id = here.enter(to=here.good)
+        forward = all_moments(here, id)
+        for number, moment in enumerate(forward):
+            here.go_back(moment)
             done = finish(here, id)
-            where = f"forward {at}: {done.report}"
+            where = f"forward {number}: {done.report}"
             assert done.state == "succeeded", where
             assert (here.channel.version, here.channel.applying) == (here.good, None), where
             assert content(here.fake.live) == good, where
             assert content(here.fake.draft) == before, where
             assert len(here.fake.versions) == rows + 1, where
-            ask_undo(here, id)
-            try:
-                with instants.watched(at):
-                    operation.run(here.means, id)
-            except Killed:
-                killed += 1
-            back = instants.seen > at
+        ask_undo(here, id)
+        back = all_moments(here, id)
+        for number, moment in enumerate(back):
+            here.go_back(moment)
             done = finish(here, id)
-            where = f"back {at}: {done.report}"
+            where = f"back {number}: {done.report}"
             assert done.state == "undone", where
             assert (here.channel.version, here.channel.applying) == (here.bad, None), where
             assert content(here.fake.live) == bad, where
             assert content(here.fake.draft) == before, where
             assert len(here.fake.versions) == rows + 2, where
-            if not (forward or back):
-                break
-            at += 1
-    assert killed > 60
-    assert here.app.target == SERVER
+        assert len(forward) > 40
+        assert len(back) > 40
+        assert here.app.target == SERVER
+
+
+def all_moments(here: Ground, id: str) -> list[Moment]:
+    """What there is at every instant of the operation, which is run to its end."""
+    found = [here.moment()]
+    with Instants().watched(look=lambda: found.append(here.moment())):
+        operation.run(here.means, id)
+    return found
