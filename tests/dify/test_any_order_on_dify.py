@@ -14,7 +14,6 @@ import pytest
 from hypothesis import Phase
 
 from dify.ground import Ground, ground
-from lastgood.db.tx import Tx
 from lastgood.history import drafts
 from lastgood.release import steps as all_steps
 from lastgood.release.doing import Doing, Result
@@ -88,7 +87,7 @@ def leave_our_draft(patch: pytest.MonkeyPatch) -> None:
         return Result("done", {})
 
     for name in ("put-draft-back", "undo-put-draft-back"):
-        patch.setitem(all_steps.ACTIONS, name, nothing)  # type: ignore[arg-type]
+        patch.setitem(all_steps.ACTIONS, name, nothing)
 
 
 def leave_variables_out(patch: pytest.MonkeyPatch) -> None:
@@ -110,28 +109,6 @@ def leave_secret_ones_out(patch: pytest.MonkeyPatch) -> None:
 
 def believe_what_was_published(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(steps, "_differs", lambda *_: "")
-
-
-def record_before_the_move(patch: pytest.MonkeyPatch) -> None:
-    read_back = steps.read_back
-
-    def early(doing: Doing) -> Result:
-        result = read_back(doing)
-        at, seen = place.place_of(doing), result.detail
-        if "label" in seen:
-
-            def work(tx: Tx) -> None:
-                steps.placements.add(
-                    tx, at.app, at.version, seen["row"], label=seen["label"], hash=seen["hash"], name=seen["name"],
-                    comment=seen["comment"], author=seen["author"], placed_at=seen["at"],
-                    operation=doing.operation.id,
-                )  # fmt: skip
-
-            doing.means.store.write(work)
-        return result
-
-    for name in ("read-back", "undo-read-back"):
-        patch.setitem(all_steps.ACTIONS, name, early)  # type: ignore[arg-type]
 
 
 def send_masks(patch: pytest.MonkeyPatch) -> None:
@@ -159,7 +136,6 @@ def send_masks(patch: pytest.MonkeyPatch) -> None:
         (leave_variables_out, "1.13.0"),
         (leave_secret_ones_out, "1.14.2"),
         (believe_what_was_published, "1.13.0"),
-        (record_before_the_move, "1.14.2"),
         (send_masks, "1.13.0"),
     ],
 )
