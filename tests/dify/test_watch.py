@@ -3,11 +3,16 @@
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 
 from dify_server.graphs import graph
+from lastgood.db import tables as t
 from lastgood.db.tx import Tx, parse_time, utc_text
 from lastgood.errors import DifyUnreachable
+from lastgood.gateway.knowledge import StoreKnowledge
 from lastgood.history import apps, channels, drafts, placements, versions, workflows
+from lastgood.history.routes import Route
+from lastgood.release.placing import standing
 from lastgood.targets.dify.watch import share
 
 from .capturing import WHO, Scene, secret
@@ -120,6 +125,29 @@ def test_a_deleted_version_is_told_once_and_stays_in_history(scene: Scene) -> No
     with scene.store.read() as tx:
         assert versions.document_of(tx, gone).nodes
         assert placements.current(tx, scene.app(app), gone) is None
+
+
+def test_the_gateway_that_learns_of_it_first_tells_of_it_and_nobody_tells_again(scene: Scene) -> None:
+    app = published(scene)
+    scene.look()
+    held = scene.store.write(lambda tx: apps.set_way(tx, WHO, scene.app(app), "route"))
+    row, gone = app.versions[0], scene.history(app)[2]
+    scene.dify.world.point(app, app.versions[1])  # Dify refuses to delete the live one
+    scene.dify.world.somebody_deletes(app, row)
+    route = Route(
+        held.workflow_id, held.slug, "workflow", "live", gone.id, 1, row.id, "prod", (), "k", app=held.app_id
+    )
+    for _ in range(2):
+        StoreKnowledge(scene.store).deleted(route, row.id)
+    scene.look()
+    (event,) = scene.events("placement.gone")
+    assert (event["version"], event["should_be_live"], event["placed_id"]) == (gone.id, True, row.id)
+    with scene.store.read() as tx:
+        audited = select(t.audit.c.actor, t.audit.c.resource).where(t.audit.c.action == "placement:gone")
+        assert [tuple(one) for one in tx.connection.execute(audited)] == [
+            ("gateway", f"workflow/{held.workflow_id}/version/{gone.id}")
+        ]
+        assert [one.app_id for one in standing.to_converge(tx)] == [held.app_id]
 
 
 def test_a_version_that_the_gateway_pins_is_looked_at_more_often(scene: Scene) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 from sqlalchemy import bindparam, exists, select
 
 from lastgood.db import tables as t
+from lastgood.db.audit import Principal
 from lastgood.db.store import Store
 from lastgood.db.tx import Tx
 from lastgood.dsl import InputField, inputs
@@ -14,6 +15,8 @@ from lastgood.history import apps, placements, versions
 from lastgood.history.routes import Route
 
 log = logging.getLogger(__name__)
+
+_GATEWAY = Principal("gateway", "service")
 
 # Moves that take a version out of service because it is not wanted there any more.
 _BACK = ("rollback", "undo")
@@ -87,13 +90,14 @@ class StoreKnowledge:
             return bool(tx.connection.execute(_LEFT, asked).scalar_one())
 
     def deleted(self, route: Route, placement: str) -> None:
-        """See `Knowledge`: the placement is marked as gone, which the watch looks for. Raises `LastgoodError`."""
+        """See `Knowledge`: the placement is marked as gone, with the alarm; the operators publish it again. Raises
+        `LastgoodError`."""
 
         def work(tx: Tx) -> None:
             app = apps.find(tx, route.target, route.app or "")
             found = placements.find(tx, app, placement) if app is not None else None
             if app is not None and found is not None and found.gone_at is None:
                 log.warning("%s: Dify has no %s (%s) any more", route.slug, found.version, placement)
-                placements.set_gone(tx, app, found)
+                placements.set_gone(tx, _GATEWAY, app, found)
 
         self._store.write(work)

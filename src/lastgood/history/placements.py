@@ -5,7 +5,9 @@ from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
 
+from lastgood.db import audit
 from lastgood.db import tables as t
+from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
 from lastgood.history import apps
 from lastgood.history.apps import App
@@ -38,6 +40,8 @@ _CURRENT = (
     .limit(1)
 )
 _ADD = insert(t.placement)
+_GONE = update(t.placement).where(t.placement.c.gone_at.is_(None))
+_POINTER = select(t.channel.c.version_pk).where(t.channel.c.pk == bindparam("channel"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +121,10 @@ def find(tx: Tx, app: App, placed_id: str) -> Placement | None:
 
 def current(tx: Tx, app: App, version: Version) -> Placement | None:
     """The newest row of `app` that holds `version` and is still there; None where it has none."""
-    return find_current(tx, app, version.pk)
+    return _current(tx, app, version.pk)
 
 
-def find_current(tx: Tx, app: App, version_pk: int) -> Placement | None:
-    """As `current`, by the version's store key."""
+def _current(tx: Tx, app: App, version_pk: int) -> Placement | None:
     row = tx.connection.execute(_CURRENT, {"app": app.pk, "version": version_pk}).first()
     return _placement(row) if row else None
 
@@ -131,10 +134,26 @@ def listing(tx: Tx, app: App) -> list[Placement]:
     return [_placement(row) for row in tx.connection.execute(_OF_APP, {"app": app.pk})]
 
 
-def set_gone(tx: Tx, app: App, placement: Placement) -> None:
-    """Keep that somebody deleted a row in Dify."""
-    tx.connection.execute(update(t.placement).where(t.placement.c.pk == placement.pk).values(gone_at=tx.now))
+def set_gone(tx: Tx, who: Principal, app: App, placement: Placement) -> None:
+    """Keep that somebody deleted a row in Dify, and raise the alarm: whoever finds it out first tells of it, once. A
+    row that is known to be gone stays as it is."""
+    gone = _GONE.where(t.placement.c.pk == placement.pk).values(gone_at=tx.now)
+    if tx.connection.execute(gone).rowcount != 1:
+        return
     apps.reroute(tx, app.channel_pk)
+    serves = tx.connection.execute(_POINTER, {"channel": app.channel_pk}).scalar() == placement.version_pk
+    other = _current(tx, app, placement.version_pk)
+    facts: dict[str, Any] = {
+        "version": placement.version,
+        "placed_id": placement.placed_id,
+        "pinned": serves and app.way == "route",
+        "should_be_live": serves,
+        "elsewhere": other.placed_id if other else None,
+    }
+    resource = f"workflow/{app.workflow_id}/version/{placement.version}"
+    audit.append(tx, who, "placement:gone", resource, server=app.target, app=app.app_id, **facts)
+    payload = {"server": app.target, "app": app.app_id, "channel": app.channel, **facts}
+    audit.emit(tx, "placement.gone", app.workflow_id, payload)
 
 
 def _placement(row: Any) -> Placement:

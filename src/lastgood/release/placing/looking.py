@@ -126,5 +126,5 @@ def gone(means: Means, app: App, client: Client, version: Version) -> bool:
         return True
     there = any(row.id == held.placed_id for row in client.console.every_version(app.app_id))
     if not there:
-        means.store.write(lambda tx: placements.set_gone(tx, app, held))
+        means.store.write(lambda tx: placements.set_gone(tx, WATCH, app, held))
     return not there

@@ -7,12 +7,12 @@ look."""
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from lastgood.db import audit
 from lastgood.db.tx import Tx
 from lastgood.errors import DifyBusy, DifyError, DifyMissing, DifySignInRefused, DifyUnreachable
-from lastgood.history import apps, channels, placements, workflows
+from lastgood.history import apps, placements
 from lastgood.history.apps import App
 from lastgood.targets.dify import around, forms, listing, logs
 from lastgood.targets.dify.capture import Captured, capture, capture_app, is_changed, keep_draft, known_rows, listed
@@ -186,26 +186,11 @@ def _rows(source: Source, app: forms.App) -> list[str]:
 
     def work(tx: Tx) -> list[str]:
         app = apps.by_pk(tx, held.pk)
-        workflow = workflows.by_pk(tx, app.workflow_pk)
-        pointer = channels.get(tx, workflow, app.channel)
         told = []
         for placement in placements.listing(tx, app):
             if placement.placed_id not in missing or placement.gone_at is not None:
                 continue
-            placements.set_gone(tx, app, placement)
-            serves = pointer.version_pk == placement.version_pk
-            other = placements.find_current(tx, app, placement.version_pk)
-            facts: dict[str, Any] = {
-                "version": placement.version,
-                "placed_id": placement.placed_id,
-                "pinned": serves and app.way == "route",
-                "should_be_live": serves,
-                "elsewhere": other.placed_id if other else None,
-            }
-            resource = f"workflow/{app.workflow_id}/version/{placement.version}"
-            audit.append(tx, source.who, "placement:gone", resource, server=app.target, app=app.app_id, **facts)
-            payload = {"server": app.target, "app": app.app_id, "channel": app.channel, **facts}
-            audit.emit(tx, "placement.gone", app.workflow_id, payload)
+            placements.set_gone(tx, source.who, app, placement)
             told.append(placement.version)
         return told
 
