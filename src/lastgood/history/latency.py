@@ -20,8 +20,8 @@ def bucket(ms: float) -> int:
 
 
 def quantile(counts: Sequence[int], q: float, longest: float) -> float | None:
-    """The latency in milliseconds that the fraction `q` of all stayed within, to about a fifth; None without any.
-    `longest` is the longest one seen."""
+    """The latency in milliseconds that the fraction `q` of all stayed within, to about a fifth from a millisecond on;
+    None without any. `longest` is the longest one seen."""
     total = sum(counts)
     if total == 0:
         return None
