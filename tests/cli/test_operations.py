@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lastgood.cli.client import Client
-from lastgood.cli.operations import _failure, _follow, _show, _void
+from lastgood.cli.operations import _code, _failure, _follow, _show, _undo_code, _void
 from lastgood.errors import ServerUnreachable, Unavailable
 
 from .conftest import SLUG, Run
@@ -35,6 +35,26 @@ def test_a_reason_that_ends_a_sentence_gets_no_second_stop() -> None:
 def test_what_was_not_moved_is_said_once() -> None:
     done = {"id": "op-x", "state": "failed", "summary": "Nothing was moved: the disk is full.", "steps": []}
     assert _failure(done).splitlines()[0] == "lastgood: NOTHING WAS MOVED. the disk is full."
+
+
+@pytest.mark.parametrize(
+    ("state", "verification", "asked", "code"),
+    [
+        ("undone", "done", True, 0),
+        ("undone", "failed", True, 3),
+        ("undone", "skipped", True, 0),
+        ("kept", "failed", True, 3),
+        ("succeeded", "done", True, 3),  # nothing was taken back
+        ("failed", "skipped", True, 1),
+        ("undone", "done", False, 3),  # it took itself back: what was wanted is not live
+        ("succeeded", "done", False, 0),
+    ],
+)
+def test_the_exit_code_says_whether_what_was_asked_for_is_so(
+    state: str, verification: str, asked: bool, code: int
+) -> None:
+    done = {"state": state, "steps": [{"name": "undo-verification", "state": verification}]}
+    assert (_undo_code if asked else _code)(done) == code
 
 
 def test_a_server_that_goes_away_ends_the_waiting_and_not_the_operation() -> None:

@@ -177,7 +177,8 @@ def operation(
 ) -> None:
     """Show an operation and its report; watch it, go on with it, or take it back.
 
-    Exit codes: 1 nothing was moved, 3 its verification did not end well.
+    Exit codes: 1 nothing was moved, 3 its verification did not end well. With --undo that is the one after it was
+    taken back; 3 too where it was not.
 
     \b
     Examples:
@@ -198,7 +199,7 @@ def operation(
         output.print_json(found)
     else:
         output.write(output.printable(found["report"] or _steps(found)).rstrip())
-    raise typer.Exit(_code(found))
+    raise typer.Exit(_undo_code(found) if undo else _code(found))
 
 
 def rehearse(ctx: typer.Context, workflow: Workflow, channel: Channel = LIVE, as_json: Json = False) -> None:
@@ -282,6 +283,14 @@ def _code(done: dict[str, Any]) -> int:
     return {"succeeded": 0, "failed": 1, "kept": UNVERIFIED, "undone": UNVERIFIED, "asking": UNVERIFIED}.get(
         done["state"], 0
     )
+
+
+def _undo_code(done: dict[str, Any]) -> int:
+    """The exit code for whoever asked for the undo, to whom an operation that is undone is no failure."""
+    verified = all(one["state"] != "failed" for one in done["steps"] if one["name"] == "undo-verification")
+    if done["state"] == "undone":
+        return 0 if verified else UNVERIFIED
+    return _code(done) or UNVERIFIED
 
 
 def _parts(names: Sequence[str], to: str | None, channel: str) -> list[dict[str, Any]]:
