@@ -16,13 +16,21 @@ _EMIT = insert(tables.outbox)
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks: a person, token or service, and the request it came with."""
+    """Who asks, and the request it came with. `kind`: ``person``, ``token``, ``service``, or ``local`` (whoever works
+    on the data directory itself; the name is what the system calls them, and proves nothing)."""
 
     name: str
-    kind: str = "user"
+    kind: str = "person"
     request_id: str = ""
     address: str = ""
     roles: frozenset[str] = field(default_factory=lambda: frozenset({"admin"}))
+
+    @property
+    def subject(self) -> str:
+        """What grants call it: ``u1002``, ``token:ci``, ``service:guard``, ``local``."""
+        if self.kind == "person":
+            return self.name
+        return "local" if self.kind == "local" else f"{self.kind}:{self.name}"
 
 
 def append(

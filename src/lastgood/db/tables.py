@@ -286,6 +286,167 @@ token = Table(
     Column("name", String(63), nullable=False, unique=True),
     Column("hash", LargeBinary, nullable=False, unique=True),
     _time("created_at"),
+    Column("created_by", Text, nullable=False, server_default=""),
+    _time("expires_at", nullable=True),
+    _time("used_at", nullable=True),
+)
+
+# People. What services (jobs, watch, guard) and tokens may do is told by grants alone, by their subject.
+person = Table(
+    "person",
+    metadata,
+    _key(),
+    _ref("workspace_pk", "workspace.pk"),
+    Column("name", String(255), nullable=False),
+    Column("display", Text, nullable=False, server_default=""),
+    Column("email", Text, nullable=False, server_default=""),
+    # Argon2id in PHC form; null for who signs in elsewhere.
+    Column("password", Text, nullable=True),
+    Column("issuer", Text, nullable=True),
+    Column("issuer_subject", Text, nullable=True),
+    _time("disabled_at", nullable=True),
+    _time("created_at"),
+    Column("created_by", Text, nullable=False),
+    _time("seen_at", nullable=True),
+    UniqueConstraint("workspace_pk", "name"),
+    UniqueConstraint("issuer", "issuer_subject"),
+)
+
+# A signed-in browser. `roles` (JSON) are those that the identity provider's groups gave at sign-in.
+session = Table(
+    "session",
+    metadata,
+    _key(),
+    _ref("person_pk", "person.pk", index=True),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("roles", Text, nullable=False, server_default="[]"),
+    Column("address", Text, nullable=False),
+    _time("created_at"),
+    _time("seen_at"),
+    _time("expires_at", index=True),
+)
+
+# Failed sign-ins, counted by what is attacked (``name/u1002``) and by who attacks (``address/192.0.2.7``).
+sign_in = Table(
+    "sign_in",
+    metadata,
+    Column("key", String(300), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    _time("last_at"),
+    _time("locked_until", nullable=True),
+)
+
+# One row: grows by one with every change of a role or a grant. Readers ask for what is newer than theirs, and the
+# same number is the sequence of the feed of permissions.
+access = Table("access", metadata, _key(), Column("revision", BigInteger, nullable=False))
+
+# Roles that people made; the built-in ones stand in the code.
+role = Table(
+    "role",
+    metadata,
+    _key(),
+    _ref("workspace_pk", "workspace.pk"),
+    Column("name", String(63), nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
+    # JSON: a list of {"effect", "actions", "resources"}.
+    Column("rules", Text, nullable=False),
+    # False: taken away; the row stays, so that readers learn of it.
+    Column("present", Boolean, nullable=False),
+    Column("revision", BigInteger, nullable=False, index=True),
+    _time("changed_at"),
+    Column("changed_by", Text, nullable=False),
+    UniqueConstraint("workspace_pk", "name"),
+)
+
+# Who has which role on what, by source. A row that was revoked stays: it decides what a late event may still do, and
+# is the tombstone of the feed.
+grant = Table(
+    "access_grant",
+    metadata,
+    _key(),
+    _ref("workspace_pk", "workspace.pk"),
+    # ``u1002``, ``token:ci``, ``service:guard``, ``local``.
+    Column("subject", String(255), nullable=False, index=True),
+    Column("role", String(63), nullable=False),
+    # ``*``, ``workflow:prod-invoice``, ``workflow:prod-*``.
+    Column("resource", String(255), nullable=False),
+    # ``local``, or the name of the source that events and polls come from.
+    Column("source", String(63), nullable=False),
+    Column("present", Boolean, nullable=False),
+    # The Unix seconds and the place (offset) of the event that made it so; 0 for changes of our own.
+    Column("event_at", BigInteger, nullable=False),
+    Column("event_place", BigInteger, nullable=False),
+    _time("expires_at", nullable=True),
+    # The first byte of the SHA-256 of subject, role and resource: checks compare digests by it.
+    Column("bucket", SmallInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False, index=True),
+    _time("changed_at"),
+    Column("changed_by", Text, nullable=False),
+    UniqueConstraint("workspace_pk", "source", "subject", "role", "resource"),
+    Index("ix_access_grant_source_bucket", "source", "bucket"),
+)
+
+# Where permissions come from, and how far it was read. Positions are JSON, by the kind of the source.
+grant_source = Table(
+    "grant_source",
+    metadata,
+    _key(),
+    _ref("workspace_pk", "workspace.pk"),
+    Column("name", String(63), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("position", Text, nullable=False, server_default="{}"),
+    # The last event or poll that was taken in, the last full and the last incremental check with its result (JSON).
+    _time("read_at", nullable=True),
+    _time("full_at", nullable=True),
+    _time("incremental_at", nullable=True),
+    Column("result", Text, nullable=False, server_default="{}"),
+    Column("problem", Text, nullable=False, server_default=""),
+    UniqueConstraint("workspace_pk", "name"),
+)
+
+# Events that could not be taken in, with the reason.
+dead_event = Table(
+    "dead_event",
+    metadata,
+    _key(),
+    _ref("workspace_pk", "workspace.pk"),
+    Column("source", String(63), nullable=False),
+    Column("place", String(255), nullable=False),
+    _time("at"),
+    Column("body", LargeBinary, nullable=False),
+    Column("reason", Text, nullable=False),
+    UniqueConstraint("workspace_pk", "source", "place"),
+)
+
+# A protected move that waits for another identity, or has its answer.
+approval = Table(
+    "approval",
+    metadata,
+    _key(),
+    _ref("workspace_pk", "workspace.pk"),
+    Column("id", String(20), nullable=False, unique=True),
+    # The digest of the plan that it is bound to, and the plan (JSON).
+    Column("digest", Digest, nullable=False, index=True),
+    Column("plan", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("asked_by", Text, nullable=False),
+    _time("asked_at"),
+    Column("answered_by", Text, nullable=False, server_default=""),
+    _time("answered_at", nullable=True),
+    Column("reason", Text, nullable=False, server_default=""),
+    _time("expires_at"),
+    Column("operation", String(20), nullable=True),
+    CheckConstraint("state in ('waiting', 'approved', 'rejected', 'used')", name="state"),
+)
+
+# Keys that seal secrets, themselves sealed under a key of the ring: rotating that one re-wraps these alone.
+data_key = Table(
+    "data_key",
+    metadata,
+    Column("id", String(20), primary_key=True),
+    Column("ring_key", String(20), nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    _time("created_at"),
 )
 
 process = Table(
@@ -518,8 +679,40 @@ audit = Table(
     Column("resource", Text, nullable=False, index=True),
     Column("result", String(16), nullable=False),
     Column("reason", Text, nullable=False),
-    # The bytes that a signature or a Merkle leaf will be made of, fixed when the row is written.
+    # The bytes that the Merkle leaf is made of, fixed when the row is written.
     Column("canonical", LargeBinary, nullable=False),
+    # The stable code of the action and its outcome, and the place in the tree, given later.
+    Column("code", String(8), nullable=False, server_default=""),
+    Column("place", BigInteger, nullable=True, unique=True, index=True),
+)
+
+# The Merkle tree over the audit rows, in tiles of up to 256 hashes (C2SP tlog-tiles). It outlives rows that were
+# exported and pruned.
+audit_tile = Table(
+    "audit_tile",
+    metadata,
+    Column("level", SmallInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("hashes", LargeBinary, nullable=False),
+)
+
+# Signed heads of the tree (C2SP tlog-checkpoint), and how far each destination has them.
+audit_checkpoint = Table(
+    "audit_checkpoint",
+    metadata,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    _time("at"),
+    Column("root", Digest, nullable=False),
+    Column("note", Text, nullable=False),
+)
+
+audit_export = Table(
+    "audit_export",
+    metadata,
+    Column("destination", String(255), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    _time("at"),
+    Column("problem", Text, nullable=False, server_default=""),
 )
 
 outbox = Table(
