@@ -11,7 +11,14 @@ import pytest
 
 from lastgood.db.store import Store, open_store
 from lastgood.settings import Settings
-from support.stores import KINDS, Postgres, clean_settings, copy_sqlite, postgres_server
+from support.stores import (
+    KINDS,
+    Postgres,
+    clean_settings,
+    copy_sqlite,
+    postgres_server,
+    share_compiled_statements,
+)
 
 # Tests start hundreds of processes. Where no bytecode is kept, each compiles all it imports: seconds for an engine.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -21,6 +28,8 @@ _MEMORY = Path("/dev/shm")
 _IN_MEMORY = os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > 2**31
 if _IN_MEMORY:  # most tests need no disk to wait for: pytest's own folders lie here too, and go after use
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+
+share_compiled_statements()
 
 
 @pytest.fixture(scope="session")
