@@ -1,6 +1,8 @@
 """Stores for every test that wants one: `store` runs the test once on SQLite and once on PostgreSQL."""
 
 import os
+import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +11,25 @@ import pytest
 
 from lastgood.db.store import Store, open_store
 from lastgood.settings import Settings
-from support.stores import KINDS, Postgres, clean_settings, copy_sqlite, postgres_server
+from support.stores import (
+    KINDS,
+    Postgres,
+    clean_settings,
+    copy_sqlite,
+    postgres_server,
+    share_compiled_statements,
+)
+
+# Tests start hundreds of processes. Where no bytecode is kept, each compiles all it imports: seconds for an engine.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+_MEMORY = Path("/dev/shm")
+_IN_MEMORY = os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > 2**31
+if _IN_MEMORY:  # most tests need no disk to wait for: pytest's own folders lie here too, and go after use
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+
+share_compiled_statements()
 
 
 @pytest.fixture(scope="session")
@@ -38,10 +58,8 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A data directory that is not made yet, in memory where that can be: most tests need no disk to wait for."""
-    memory = Path("/dev/shm")
-    place = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="lastgood-", dir=place) as folder:
+    """A data directory that is not made yet, in memory where that can be."""
+    with tempfile.TemporaryDirectory(prefix="lastgood-", dir=_MEMORY if _IN_MEMORY else None) as folder:
         yield Path(folder) / "home"
 
 
