@@ -11,7 +11,7 @@ from dify.ground import PLAIN, SERVER, Ground, content, ground, two, variables
 from lastgood.db import tables as t
 from lastgood.db.tx import parse_time, utc_now, utc_text
 from lastgood.errors import NothingToHeal, PlanRefused
-from lastgood.history import channels, drafts, versions, workflows
+from lastgood.history import channels, drafts, placements, versions, workflows
 from lastgood.history.apps import Way
 from lastgood.release import converging, operation, planning
 from lastgood.release.placing import looking, redraft, standing
@@ -273,6 +273,19 @@ def test_a_row_that_the_gateway_names_and_somebody_deletes_is_published_again(he
     assert entered is not None
     assert operation.run(here.means, entered.id).operation.state == "succeeded"
     assert here.placed(here.fake.live) == here.good
+
+
+def test_a_row_that_is_back_and_live_is_known_again_by_looking(here: Ground) -> None:
+    row = here.fake.live
+    assert row is not None
+    with here.store.read() as tx:
+        held = placements.find(tx, here.app, row.id)
+    assert held is not None
+    here.store.write(lambda tx: placements.set_gone(tx, ALICE, here.app, held))
+    seen = looking.look(here.means, here.app)
+    assert seen.version is not None and seen.version.id == here.bad
+    with here.store.read() as tx:
+        assert placements.current(tx, here.app, seen.version) is not None
 
 
 def aged(here: Ground, id: str) -> str:
