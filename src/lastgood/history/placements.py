@@ -159,8 +159,8 @@ def set_gone(tx: Tx, who: Principal, app: App, placement: Placement) -> None:
 
 
 def set_there(tx: Tx, who: Principal, app: App, placement: Placement) -> None:
-    """Keep that a row which was gone was seen again, as after a restore of Dify's own backup, and tell of it: it may be
-    named by its id again. A row that is known to be there stays as it is."""
+    """Keep that a row which was gone was seen again, as after a restore of Dify's own backup, and tell of it: it may
+    be named by its id again. A row that is known to be there stays as it is."""
     if tx.connection.execute(_THERE.where(t.placement.c.pk == placement.pk)).rowcount != 1:
         return
     apps.reroute(tx, app.channel_pk)
