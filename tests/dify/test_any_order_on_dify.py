@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import Phase
 
 from dify.ground import Ground, ground
-from lastgood.history import drafts
+from lastgood.history import drafts, placements, versions
 from lastgood.release import steps as all_steps
 from lastgood.release.doing import Doing, Result
 from lastgood.release.placing import place, putback, steps
@@ -126,9 +127,84 @@ def send_masks(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(module, "body_of", masked)
 
 
+def send_asterisks(patch: pytest.MonkeyPatch) -> None:
+    for module in (place, putback):
+        make = module.body_of
+
+        def masked(*given: Any, make: Any = make, **more: Any) -> Body:
+            body: Body = make(*given, **more)
+            sent = tuple(
+                {**one, "value": "*" * 20} if one["value_type"] == "secret" else one
+                for one in body.environment_variables
+            )
+            return replace(body, environment_variables=sent)
+
+        patch.setattr(module, "body_of", masked)
+
+
+def write_without_another_look(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(steps, "is_as_kept", lambda *_: True)
+
+
+def take_whatever_hash_there_is(patch: pytest.MonkeyPatch) -> None:
+    sync = Console.sync_draft
+
+    def blindly(self: Console, app: str, **more: Any) -> Any:
+        draft = self.draft(app)
+        return sync(self, app, **{**more, "hash": draft.hash if draft else None})
+
+    patch.setattr(Console, "sync_draft", blindly)
+
+
+def record_no_row(patch: pytest.MonkeyPatch) -> None:
+    known = SimpleNamespace(**{**vars(placements), "add": lambda *_, **__: None})
+    patch.setattr(steps, "placements", known)
+
+
+def hold_for_ever(patch: pytest.MonkeyPatch) -> None:
+    for name in ("release", "undo-release"):
+        patch.setitem(all_steps.EFFECTS, name, lambda doing, tx: Result("done", {}))
+
+
+def publish_another_version(patch: pytest.MonkeyPatch) -> None:
+    whole = place.place_of
+
+    def another(doing: Doing) -> place.Place:
+        found = whole(doing)
+        with doing.means.store.read() as tx:
+            first = versions.page(tx, found.workflow, limit=500)[-1]
+            document, secrets = versions.document_of(tx, first), versions.secrets_of(tx, first)
+        return replace(found, document=document, secrets=secrets)
+
+    for module in (steps, putback):
+        patch.setattr(module, "place_of", another)
+
+
+def forget_what_was_begun(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Doing, "again", property(lambda _: False))
+
+
+def move_without_a_look(patch: pytest.MonkeyPatch) -> None:
+    def believed(doing: Doing) -> Result:
+        published = doing.detail("undo-publish" if doing.undoing else "publish")
+        return Result("done", {"row": published["row"], "label": "", "hash": "", "name": "", "comment": "",
+                               "author": "", "at": None})  # fmt: skip
+
+    for name in ("read-back", "undo-read-back"):
+        patch.setitem(all_steps.ACTIONS, name, believed)
+
+
 @pytest.mark.parametrize(
     ("plant", "version"),
     [
+        (write_without_another_look, "1.13.0"),
+        (take_whatever_hash_there_is, "1.13.0"),
+        (record_no_row, "1.14.2"),
+        (hold_for_ever, "1.14.2"),
+        (publish_another_version, "1.13.0"),
+        (forget_what_was_begun, "1.14.2"),
+        (move_without_a_look, "1.13.0"),
+        (send_asterisks, "1.13.0"),
         (take_every_draft_for_ours, "1.13.0"),
         (forget_secrets_when_comparing, "1.14.2"),
         (keep_no_draft, "1.13.0"),
