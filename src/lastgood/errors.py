@@ -321,8 +321,8 @@ class IdTaken(Conflict):
 
 class AppTaken(Conflict):
     """The app {app} on {server} is bound to {channel} of {workflow} already. A channel has one app, and an app one
-    channel: `lastgood bind NAME --on {server} --app {app} --channel CHANNEL --move` gives the app to a channel that has
-    none, with its history."""
+    channel: `lastgood bind NAME --on {server} --app {app} --channel CHANNEL --move` gives it, with its history, to a
+    channel that has none."""
 
 
 class ForeignVersion(Conflict):

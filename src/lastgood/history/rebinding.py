@@ -53,12 +53,12 @@ class Rebound:
 
 
 def rebind(tx: Tx, who: Principal, app: App, workflow: Workflow, channel: str) -> Rebound:
-    """Let `app` run `channel` of `workflow` (made where it is new) instead of the one that it runs now. A channel that
-    points to nothing begins at what the app serves; any other stays where it is.
+    """Let `app` run `channel` of `workflow` (made where it is new) instead of the one that it runs now. A channel
+    that points to nothing begins at what the app serves; any other stays where it is.
 
-    Raises `AppTaken` where `channel` has an app, `StillApplying` while one of the two is moved, `InvalidRequest` where
-    keys would stop to answer or the modes differ, and `DamagedContent` where a version cannot be read. Then nothing is
-    changed."""
+    Raises `AppTaken` where `channel` has an app, `StillApplying` while one of the two is moved, `InvalidRequest`
+    where keys would stop to answer or the modes differ, and `DamagedContent` where a version cannot be read. Then
+    nothing is changed."""
     former = workflows.by_pk(tx, app.workflow_pk)
     source, target = channels.get(tx, former, app.channel), channels.ensure(tx, workflow, channel)
     _may(tx, app, (former, source), (workflow, target))
@@ -102,8 +102,8 @@ def _may(tx: Tx, app: App, source: tuple[Workflow, Channel], target: tuple[Workf
     names = [str(name) for name in tx.connection.execute(_OWN_KEYS, {"channel": source[1].pk}).scalars()]
     if names:
         reason = (
-            f"the keys {', '.join(names)} were made here for {source[1].name} of {source[0].slug} and would answer for "
-            f"no app any more; revoke them (`lastgood key revoke {source[0].slug} …`) and make new ones afterwards"
+            f"the keys {', '.join(names)} were made here for {source[1].name} of {source[0].slug} and would answer "
+            f"for no app any more; revoke them (`lastgood key revoke {source[0].slug} …`), and make new ones after it"
         )
         raise InvalidRequest(where="app", reason=reason)
 
