@@ -6,7 +6,7 @@ import pytest
 
 from dify_server.graphs import graph
 from dify_server.rows import FakeApp
-from lastgood.errors import AppTaken, InvalidRequest, StillApplying
+from lastgood.errors import AppTaken, InvalidRequest, LastgoodError, StillApplying
 from lastgood.history import apps, channels, drafts, keys, placements, rebinding, served, versions, workflows
 from lastgood.history.rebinding import Rebound
 from lastgood.history.workflows import Workflow
@@ -107,7 +107,8 @@ def _applying(tx: Any, channel: channels.Channel, workflow: Workflow) -> None:
 def test_what_would_lose_something_is_refused_and_changes_nothing(scene: Scene, why: str) -> None:
     live, other, _ = captured(scene)
     home, former = workflow_of(scene, live), workflow_of(scene, other)
-    to, channel, error = "invoice", "staging", InvalidRequest
+    to, channel = "invoice", "staging"
+    error: type[LastgoodError] = InvalidRequest
     said = "were made here"
     if why == "taken":
         channel, error, said = "live", AppTaken, "--move"

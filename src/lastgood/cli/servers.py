@@ -24,6 +24,7 @@ _ABILITIES = {
     "publish_comment": "characters of its comment",
     "publish_hash": "refuses to publish a draft that changed",
     "openapi": "routes for tools (/openapi/v1)",
+    "node_types": "tell which node types it knows",
     "export_secrets": "export secrets",
 }
 Server = Annotated[str, typer.Argument(metavar="SERVER", help="Name of the connected Dify server.")]

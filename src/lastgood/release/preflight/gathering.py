@@ -3,7 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib import import_module
@@ -48,6 +48,7 @@ from lastgood.release.preflight.nodes import GRAPHS
 from lastgood.release.preflight.standin import standin
 from lastgood.settings import Settings
 from lastgood.targets import engine
+from lastgood.targets.dify import servers
 
 _REMEMBERED: Final = timedelta(days=30)  # as long as shapes are kept
 _MOST_READ: Final = 1000
@@ -133,6 +134,10 @@ def gather(means: Means, planned: PlannedMove, *, force: bool) -> Facts:
         called = attempt(partial(_called, tx, side.content))
         evidence = attempt(partial(_evidence, tx, workflow, to))
         held = keys.listing(tx, workflow)
+        tells = app is not None and _tells_types(tx, app)
+    target = target_of(workflow, means.settings, app)
+    if app is not None and tells:
+        target = replace(target, types=attempt(partial(_types, means, app)))
     declared = {n: one for n, one in means.settings.middleware.items() if matches(one.workflows, workflow.slug)}
     return Facts(
         workflow=workflow.slug,
@@ -140,7 +145,7 @@ def gather(means: Means, planned: PlannedMove, *, force: bool) -> Facts:
         pointed=now.id if now is not None else None,
         to=side,
         now=beside,
-        target=target_of(workflow, means.settings, app),
+        target=target,
         force=force,
         why=planned.why,
         engine=asked,
@@ -151,6 +156,17 @@ def gather(means: Means, planned: PlannedMove, *, force: bool) -> Facts:
         calls=_recorded(means, partial(_calls, workflow, planned.channel, held, means.settings.rollback.callers)),
         evidence=evidence,
     )
+
+
+def _tells_types(tx: Tx, app: App) -> bool:
+    """Whether the app's server was learnt to tell its node types."""
+    learnt = servers.get(tx, app.target).facts.get("abilities", {}).get("node_types")
+    return isinstance(learnt, Mapping) and bool(learnt.get("value"))
+
+
+def _types(means: Means, app: App) -> frozenset[str]:
+    """The node types that the app's server knows. Raises `DifyError`, `UnknownServer`."""
+    return means.dify(app.target).openapi.node_types()
 
 
 def attempt[T](work: Callable[[], T]) -> T | Unknown:
