@@ -164,7 +164,11 @@ def set_there(tx: Tx, who: Principal, app: App, placement: Placement) -> None:
     if tx.connection.execute(_THERE.where(t.placement.c.pk == placement.pk)).rowcount != 1:
         return
     apps.reroute(tx, app.channel_pk)
-    facts = {"version": placement.version, "placed_id": placement.placed_id, "gone_since": placement.gone_at}
+    facts: dict[str, Any] = {
+        "version": placement.version,
+        "placed_id": placement.placed_id,
+        "gone_since": placement.gone_at,
+    }
     resource = f"workflow/{app.workflow_id}/version/{placement.version}"
     audit.append(tx, who, "placement:back", resource, server=app.target, app=app.app_id, **facts)
     payload = {"server": app.target, "app": app.app_id, "channel": app.channel, **facts}

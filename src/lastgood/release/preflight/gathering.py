@@ -94,16 +94,18 @@ class _Readings:
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[str, bool], _Reading] = OrderedDict()
 
-    def of(self, digest: str, document: Document, *, asked: bool) -> _Reading:
-        """What is to be known of `document`; only what is `asked` about is shown to the engine."""
+    def of(self, digest: str, document: Callable[[], Document], *, asked: bool) -> _Reading:
+        """What is to be known of the content `digest`; only what is `asked` about is shown to the engine. `document`
+        reads it, where it is not known yet."""
         with self._lock:
             for key in ((digest, asked), (digest, True)):
                 if key in self._kept:
                     self._kept.move_to_end(key)
                     return self._kept[key]
-        content = attempt(partial(content_of, document))
+        whole = document()
+        content = attempt(partial(content_of, whole))
         found = _Reading(
-            content, attempt(partial(ask_engine, document, digest)) if asked else Unknown("it was not asked")
+            content, attempt(partial(ask_engine, whole, digest)) if asked else Unknown("it was not asked")
         )
         if isinstance(found.content, Unknown) or (asked and isinstance(found.engine, Unknown)):
             return found
@@ -224,8 +226,12 @@ def ask_engine(document: Document, digest: str) -> Engine:
 
 
 def _side(tx: Tx, version: Version, *, asked: bool = False) -> tuple[Side, Engine | Unknown]:
+    read = partial(versions.document_of, tx, version)
     try:
-        reading = _readings.of(version.digest, versions.document_of(tx, version), asked=asked)
+        if asked:  # what is gone to is read each time, whatever is known of it: it may be damaged since
+            whole = read()
+            read = partial(_same, whole)
+        reading = _readings.of(version.digest, read, asked=asked)
         damaged = False
     except DamagedContent as error:
         unread = Unknown(_reason(error))
@@ -241,6 +247,10 @@ def _side(tx: Tx, version: Version, *, asked: bool = False) -> tuple[Side, Engin
         why=_why(tx, version),
     )
     return side, reading.engine
+
+
+def _same(document: Document) -> Document:
+    return document
 
 
 def _why(tx: Tx, version: Version) -> str:
