@@ -320,8 +320,9 @@ class IdTaken(Conflict):
 
 
 class AppTaken(Conflict):
-    """The app {app} on {server} is bound to {channel} of {workflow} already. A channel keeps its app: bind an app
-    before its server is captured, which gives each other app a workflow of its own."""
+    """The app {app} on {server} is bound to {channel} of {workflow} already. A channel has one app, and an app one
+    channel: `lastgood bind NAME --on {server} --app {app} --channel CHANNEL --move` gives it, with its history, to a
+    channel that has none."""
 
 
 class ForeignVersion(Conflict):

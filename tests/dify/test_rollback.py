@@ -7,16 +7,19 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from dify.ground import PLAIN, SERVER, Ground, content, ground, two, variables
+from dify.ground import PLAIN, SERVER, Ground, content, graph_with, ground, two, variables
+from dify_server import Answer
+from dify_server.world import ADMIN_KEY
 from lastgood.db import tables as t
 from lastgood.db.tx import parse_time, utc_now, utc_text
 from lastgood.errors import NothingToHeal, PlanRefused
-from lastgood.history import channels, drafts, versions, workflows
+from lastgood.history import channels, drafts, placements, versions, workflows
 from lastgood.history.apps import Way
 from lastgood.release import converging, operation, planning
 from lastgood.release.placing import looking, redraft, standing
 from lastgood.release.plan import Kind
 from lastgood.release.planning import Wanted
+from lastgood.targets.dify import AdminKey, learn, servers
 from support.scene import ALICE, scene
 
 
@@ -275,6 +278,19 @@ def test_a_row_that_the_gateway_names_and_somebody_deletes_is_published_again(he
     assert here.placed(here.fake.live) == here.good
 
 
+def test_a_row_that_is_back_and_live_is_known_again_by_looking(here: Ground) -> None:
+    row = here.fake.live
+    assert row is not None
+    with here.store.read() as tx:
+        held = placements.find(tx, here.app, row.id)
+    assert held is not None
+    here.store.write(lambda tx: placements.set_gone(tx, ALICE, here.app, held))
+    seen = looking.look(here.means, here.app)
+    assert seen.version is not None and seen.version.id == here.bad
+    with here.store.read() as tx:
+        assert placements.current(tx, here.app, seen.version) is not None
+
+
 def aged(here: Ground, id: str) -> str:
     """The operation `id`, accepted two minutes ago."""
     at = utc_text(parse_time(utc_now()) - timedelta(minutes=2))
@@ -351,3 +367,41 @@ def test_a_draft_that_was_saved_after_the_publish_is_left_and_kept(here: Ground)
     assert here.fake.draft is not None
     assert here.fake.draft.graph == mine
     assert mine in here.graphs_kept()
+
+
+TYPES = ["start", "end", "llm"]
+
+
+def test_a_server_that_tells_its_node_types_is_asked_for_them(here: Ground) -> None:
+    graph = graph_with({"id": "n", "data": {"type": "teleport", "title": "n"}}, "sum")
+    graph["edges"] = [{"id": a + b, "source": a, "target": b} for a, b in (("start", "n"), ("n", "end"))]
+    here.dify.world.editor_saves(here.fake, graph)
+    strange = here.dify.world.somebody_publishes(here.fake)
+    here.dify.world.editor_saves(here.fake, two("later"))
+    here.dify.world.somebody_publishes(here.fake)
+    here.capture()
+    to = here.placed(strange)
+
+    def said() -> tuple[str, str]:
+        draft = planning.draft(here.means.settings, verify=False)
+        plan = planning.make(here.means, "rollback", [Wanted(here.workflow, to=to)], draft)
+        (found,) = [one for one in plan.findings if one.check == "nodes" and not one.subject.endswith("newer types")]
+        return found.verdict, found.sentence
+
+    verdict, sentence = said()
+    assert (verdict, "Dify is not known to have" in sentence) == ("warn", True)
+
+    def tell(request: object) -> Answer | None:
+        return Answer(200, {"data": TYPES}) if getattr(request, "path", "") == "/openapi/v1/node-types" else None
+
+    here.dify.hook = tell
+    assert "does not know" not in said()[1], "it is not asked before it was learnt that it tells them"
+    with here.store.read() as tx:
+        server = servers.get(tx, SERVER)
+    abilities = learn(here.means.dify(SERVER)).as_data()
+    way = AdminKey(ADMIN_KEY, here.dify.world.workspace_id)
+    here.store.write(lambda tx: servers.save(tx, ALICE, SERVER, server.url, way, facts={"abilities": abilities}))
+    verdict, sentence = said()
+    assert (
+        verdict == "refuse" and f"{SERVER} says that it does not know the node types “teleport” of {to}" in sentence
+    )

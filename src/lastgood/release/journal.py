@@ -170,8 +170,7 @@ def create(
         )
         .returning(_O.c.pk)
     ).scalar_one()
-    for workflow in workflows.values():
-        tx.connection.execute(insert(_W), {"operation_pk": pk, "workflow_pk": workflow.pk})
+    tx.connection.execute(insert(_W), [{"operation_pk": pk, "workflow_pk": one.pk} for one in workflows.values()])
     _put(tx, pk, "plan", "done", {"digest": plan.digest, "verdict": plan.verdict}, 0.0)
     for one in plan.moves:
         audit.append(
