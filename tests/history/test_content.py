@@ -1,4 +1,4 @@
-"""Stored content: its checksums checked by every read, its digest where it leaves; damaged or not, archived or not."""
+"""Stored content: every read checks its checksums, and what leaves has its digest checked, archived or not."""
 
 import hashlib
 from typing import Any

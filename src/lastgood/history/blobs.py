@@ -1,7 +1,7 @@
 """Blobs: the parts of documents, each stored once however many versions and workflows have it.
 
 A blob is found by its address, the first 8 bytes of the SHA-256 of what it holds. Every read of a blob checks zstd's
-checksum of it; the check of the store and whatever looks for a part check the address too. Two parts may have the same
+checksum of it; the check of the store and whatever looks for a part check the address too. Two parts may have one
 address (somebody can make them so): a hit is therefore compared byte by byte, and a part that differs gets a row of
 its own. Versions name blobs by row, never by address."""
 

@@ -1,9 +1,9 @@
 """Snapshot content in the store: one function writes it, one reads it, one archives it.
 
 The content is the canonical JSON of a document without its secret values; its digest is the SHA-256 of these bytes.
-Every read checks the checksum of each part, that of the list of parts, and the length. The digest is checked too where
-a document is written, archived or restored, and where it leaves the store to be used elsewhere (exports, what a target
-gets or runs); `fsck` checks them all. It lies in `blobs`, which versions share, and here as the manifest that names them.
+Every read checks the checksum of each part, that of the list of parts, and the length. The digest is checked where
+content is written, archived or restored, and where it leaves the store to be used elsewhere (exports, what a target
+gets or runs); `fsck` checks all. It lies in `blobs`, which versions share, and here as the manifest that names them.
 Archived content has its manifest in another table, and its blobs packed as tight as can be; they stay where they
 are, because versions at hand share most of them."""
 
