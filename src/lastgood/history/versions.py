@@ -344,14 +344,15 @@ def secrets_of(tx: Tx, version: Version) -> dict[str, str]:
     return {row.name: tx.ring.unseal(bytes(row.sealed), f"{version.id}/{row.name}") for row in rows}
 
 
-def document_of(tx: Tx, version: Version) -> dsl.Document:
-    """The document of `version`, secret values left out. Raises `DamagedContent`."""
-    return dsl.Document(content.read_content(tx, version.digest, version.snapshot_id))
+def document_of(tx: Tx, version: Version, *, whole: bool = False) -> dsl.Document:
+    """The document of `version`, secret values left out; `whole`, for what leaves the store to be used elsewhere, has
+    its digest checked beside the checksums. Raises `DamagedContent`."""
+    return dsl.Document(content.read_content(tx, version.digest, version.snapshot_id, whole=whole))
 
 
 def runnable_document(tx: Tx, version: Version) -> dsl.Document:
     """The document of `version` with its secret values, for running it and for nothing else."""
-    return dsl.put_secrets(document_of(tx, version), secrets_of(tx, version))
+    return dsl.put_secrets(document_of(tx, version, whole=True), secrets_of(tx, version))
 
 
 def set_state(
