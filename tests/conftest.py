@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from lastgood.db.store import Store, open_store
@@ -30,6 +31,10 @@ if _IN_MEMORY:  # most tests need no disk to wait for: pytest's own folders lie 
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 
 share_compiled_statements()
+
+# How long an example takes says more of the machine's load than of the code.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
