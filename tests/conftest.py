@@ -7,9 +7,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
-from lastgood.db.store import Store, open_store
+from lastgood.db.store import Store, open_runs, open_store
 from lastgood.settings import Settings
 from support.stores import (
     KINDS,
@@ -31,6 +32,10 @@ if _IN_MEMORY:  # most tests need no disk to wait for: pytest's own folders lie 
 
 share_compiled_statements()
 
+# How long an example takes says more of the machine's load than of the code.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
+
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
@@ -47,12 +52,14 @@ def postgres_template(postgres: Postgres, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite file."""
+    """A migrated SQLite file, and `runs.db` beside it."""
     home = tmp_path_factory.mktemp("template")
-    store = open_store(clean_settings(home))
-    with store.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    store, runs = open_store(clean_settings(home)), open_runs(clean_settings(home))
+    for engine in (store.engine, runs):
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     store.close()
+    runs.dispose()
     return home / "lastgood.db"
 
 

@@ -18,6 +18,7 @@ from lastgood.release.verification import Upstream
 from lastgood.server.supervisor import OwnEngine
 from support.documents import document
 from support.engine import fake_engine
+from support.stores import copy_sqlite
 
 SCRIPTS = Path(sys.executable).parent
 OLD, LIVE, NEW = "v-20240401-01", "v-20240402-01", "v-20240403-01"
@@ -102,8 +103,7 @@ def _engine(request: pytest.FixtureRequest, standin: Upstream, monkeypatch: pyte
 def history(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, standin: Upstream) -> Path:
     """A data directory: three versions of prod-invoice, the first proven, the second live, the third only kept."""
     home = tmp_path_factory.mktemp("history") / "home"
-    home.mkdir(mode=0o700)
-    shutil.copyfile(sqlite_template, home / "lastgood.db")
+    copy_sqlite(sqlite_template, home)
     with pytest.MonkeyPatch.context() as patch:
         _surround(patch, home)
         patch.setattr(OwnEngine, "__call__", lambda _: standin)

@@ -14,9 +14,9 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
+from lastgood.db import runs, tables
 from lastgood.db import store as opened
-from lastgood.db import tables
-from lastgood.db.store import open_store
+from lastgood.db.store import open_runs, open_store
 from lastgood.settings import Settings
 
 KINDS = ("sqlite", "postgres")
@@ -76,7 +76,7 @@ _EMPTY = "; ".join(
     (
         *(
             f'DELETE FROM "{table.name}"' + (" WHERE pk > 1" if table.name in _SEEDS else "")
-            for table in reversed(tables.metadata.sorted_tables)
+            for table in reversed((*tables.metadata.sorted_tables, *runs.metadata.sorted_tables))
         ),
         "UPDATE routing SET revision = 1",
         "UPDATE workspace SET name = 'default'",
@@ -128,7 +128,9 @@ class Postgres:
     def make_template(self, name: str, scratch: Path) -> str:
         """A migrated database that others are copied from."""
         self._run(f"CREATE DATABASE {name}")
-        open_store(clean_settings(scratch, self.url_of(name))).close()
+        settings = clean_settings(scratch, self.url_of(name))
+        open_store(settings).close()
+        open_runs(settings).dispose()
         with psycopg.connect(self.url_of(name), autocommit=True) as connection:
             self._shapes[name] = connection.execute(_SHAPE).fetchone()
         return name
@@ -161,6 +163,8 @@ def postgres_server(*, durable: bool = False) -> Iterator[Postgres]:
 
 
 def copy_sqlite(template: Path, home: Path) -> None:
-    """Put a copy of the migrated file `template` into the data directory `home`."""
+    """Put copies of the migrated file `template` and the `runs.db` beside it into the data directory `home`."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    shutil.copyfile(template, home / "lastgood.db")
+    for file in (template, template.with_name("runs.db")):
+        if file.exists():
+            shutil.copyfile(file, home / file.name)
