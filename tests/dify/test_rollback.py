@@ -11,9 +11,9 @@ from dify.ground import PLAIN, SERVER, Ground, content, graph_with, ground, two,
 from dify_server import Answer
 from dify_server.world import ADMIN_KEY
 from lastgood.db import tables as t
-from lastgood.db.tx import parse_time, utc_now, utc_text
+from lastgood.db.tx import Tx, parse_time, utc_now, utc_text
 from lastgood.errors import NothingToHeal, PlanRefused
-from lastgood.history import channels, drafts, placements, versions, workflows
+from lastgood.history import apps, channels, drafts, placements, versions, workflows
 from lastgood.history.apps import Way
 from lastgood.release import converging, operation, planning
 from lastgood.release.placing import looking, redraft, standing
@@ -356,7 +356,64 @@ def test_several_move_together_by_route_only(here: Ground) -> None:
     other.move(bad)
     two_moves = [Wanted(here.workflow), Wanted("beside")]
     plan = planning.make(here.means, "rollback", two_moves, planning.draft(here.means.settings, verify=False))
-    assert [one.subject for one in plan.refusals() if one.check == "way"] == ["invoices/live together"]
+    (refused,) = [one for one in plan.refusals() if one.check == "way"]
+    assert refused.subject == "invoices/live together"
+    assert "`lastgood bind invoices --way route`" in refused.sentence
+
+
+def test_apps_on_dify_move_together_by_route_and_follow_each_by_itself(here: Ground) -> None:
+    """With a workflow on the embedded engine among them: one operation, one transaction, one undo."""
+    world = here.dify.world
+    second = world.add_app("beside", graph=two("right"))
+    rows = [world.somebody_publishes(second)]
+    world.editor_saves(second, two("wrong"))
+    rows.append(world.somebody_publishes(second))
+    here.set_way("route")
+    here.capture()
+    engine = scene(here.store, "embedded")
+    fine, worse = engine.versions("fine", "worse")
+    engine.mark(fine, "stable")
+    engine.move(worse)
+
+    def beside() -> tuple[apps.App, channels.Channel]:
+        with here.store.read() as tx:
+            app = apps.find(tx, SERVER, second.id)
+            assert app is not None
+            return app, channels.get(tx, workflows.by_pk(tx, app.workflow_pk))
+
+    with here.store.read() as tx:
+        placed = [placements.find(tx, beside()[0], row.id) for row in rows]
+    right, wrong = (one.version for one in placed if one is not None)
+
+    def work(tx: Tx) -> None:
+        apps.set_way(tx, ALICE, beside()[0], "route")
+        versions.set_state(tx, ALICE, versions.find(tx, right), "stable", kind="mark", reason="it is good")
+
+    here.store.write(work)
+    wanted = [Wanted("invoices"), Wanted("beside"), Wanted("embedded")]
+    choices = planning.draft(here.means.settings, verify=False, reason="all are wrong")
+    plan = planning.make(here.means, "rollback", wanted, choices)
+    assert [one.way for one in plan.moves] == ["route", "route", ""] and not plan.refusals()
+    done = operation.run(here.means, planning.accept(here.means, ALICE, plan).id).operation
+    assert done.state == "succeeded", done.report
+    with here.store.read() as tx:
+        moved = [
+            channels.moves(tx, workflows.find(tx, name), limit=1)[0] for name in ("invoices", "beside", "embedded")
+        ]
+        waiting = standing.to_converge(tx)
+    assert {one.operation for one in moved} == {done.id} and len({one.at for one in moved}) == 1
+    assert [one.to_id for one in moved] == [here.good, right, fine.id]
+    assert second.live is rows[1], "nothing in Dify is touched"
+    assert {app.slug for app in waiting} == {"invoices", "beside"}
+    for app in waiting:
+        entered = converging.enter(here.means, ALICE, app, "converge")
+        assert entered is not None
+        assert operation.run(here.means, entered.id).operation.state == "succeeded"
+    assert second.live is not None and second.live.graph == two("right")
+    assert here.fake.live is not None and here.fake.live.graph == two("total")
+    undone = here.undo(done.id)
+    assert undone.state == "undone", undone.report
+    assert beside()[1].version == wrong
 
 
 def test_a_draft_that_was_saved_after_the_publish_is_left_and_kept(here: Ground) -> None:
