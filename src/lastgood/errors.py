@@ -37,8 +37,13 @@
     │   ├── UnknownServer
     │   ├── UnknownApp
     │   ├── UnknownDraft
+    │   ├── UnknownRole
+    │   ├── UnknownGrant
     │   └── NothingKept
     ├── Conflict                     409  the request is fine, the state of things is not
+    │   ├── BuiltInRole
+    │   ├── RoleHeld
+    │   ├── LastAdmin
     │   ├── IdTaken
     │   ├── AppTaken
     │   ├── ForeignVersion
@@ -295,6 +300,15 @@ class UnknownDraft(NotFound):
     """There is no draft state {draft}. `lastgood drafts WORKFLOW` lists them."""
 
 
+class UnknownRole(NotFound):
+    """There is no role {role!r}. `lastgood role list` lists them; `lastgood role create` makes one."""
+
+
+class UnknownGrant(NotFound):
+    """{subject} was not granted the role {role} on {on} here; it holds {held}. A grant that came from a source is
+    revoked there."""
+
+
 class UnknownListener(NotFound):
     """There is no listener {listener!r}; lastgood.toml declares: {known}. Declare [listeners.{listener}] there, or
     take the name out of the plan."""
@@ -313,6 +327,20 @@ class Conflict(LastgoodError):
     """{detail}"""
 
     status = 409
+
+
+class BuiltInRole(Conflict):
+    """The role {role} is built in and stays as it is. Make one of your own with `lastgood role create`."""
+
+
+class RoleHeld(Conflict):
+    """The role {role} is held by {count} {grants}, so it is not taken away. `lastgood grants --role {role}` lists
+    them; revoke them first."""
+
+
+class LastAdmin(Conflict):
+    """{subject} is the last that has the role admin on everything, and this would leave nobody. Grant it to somebody
+    else first, or revoke it on the server's own machine."""
 
 
 class IdTaken(Conflict):

@@ -70,7 +70,7 @@ _SHAPE = """SELECT (SELECT count(*) FROM pg_class), (SELECT count(*) FROM pg_con
   (SELECT count(*) FROM pg_trigger), (SELECT version_num FROM alembic_version)"""
 _ALONE = """SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
   WHERE datname = current_database() AND pid <> pg_backend_pid()"""
-_SEEDS = ("workspace", "routing", "target")
+_SEEDS = ("workspace", "routing", "target", "access")
 # In one message, and so in one transaction.
 _EMPTY = "; ".join(
     (
@@ -79,6 +79,7 @@ _EMPTY = "; ".join(
             for table in reversed((*tables.metadata.sorted_tables, *runs.metadata.sorted_tables))
         ),
         "UPDATE routing SET revision = 1",
+        "UPDATE access SET revision = 0",
         "UPDATE workspace SET name = 'default'",
     )
 ).encode()
