@@ -24,6 +24,7 @@ from lastgood.cli import (
     moves,
     operations,
     output,
+    people,
     promote,
     proofs,
     running,
@@ -115,8 +116,9 @@ add(
     "See how things stand",
 )
 app.add_typer(keys.key, name="key", rich_help_panel="Doors and server")
+app.add_typer(people.person, name="person", rich_help_panel="Doors and server")
 app.add_typer(admin.token, name="token", rich_help_panel="Doors and server")
-add(app, {"completion": admin.completion}, "Doors and server")
+add(app, {"init": admin.init, "completion": admin.completion}, "Doors and server")
 LATE = (
     Late(
         "serve",

@@ -111,13 +111,22 @@ def readyz(served: Served, response: Response) -> dict[str, str]:
 
 def moment(since: str) -> str:
     """The stored time that `since` means: ``1h``, ``30m``, ``2d``, ``90s`` ago, or an ISO 8601 time."""
-    age = _AGE.fullmatch(since)
+    return _moment(since, "since", -1)
+
+
+def moment_to_come(until: str) -> str:
+    """The stored time that `until` means: in ``90d``, ``12h``, or an ISO 8601 time."""
+    return _moment(until, "expires", 1)
+
+
+def _moment(text: str, where: str, direction: int) -> str:
+    age = _AGE.fullmatch(text)
     try:
         if age:
-            return utc_text(datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])}))
-        return utc_text(parse_time(since))
+            return utc_text(datetime.now(UTC) + direction * timedelta(**{_UNITS[age[2]]: int(age[1])}))
+        return utc_text(parse_time(text))
     except (ValueError, OverflowError):
-        raise InvalidRequest(where="since", reason=f"{since!r} is neither an age such as 1h nor a time") from None
+        raise InvalidRequest(where=where, reason=f"{text!r} is neither an age such as 1h nor a time") from None
 
 
 def _status_of(tx: Tx, workflow: Workflow, stand: Mapping[int, standing.Standing]) -> list[dict[str, Any]]:
