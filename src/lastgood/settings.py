@@ -53,8 +53,8 @@ class Settings(BaseSettings):
     tls_key: Path | None = Field(default=None, description="Private key (PEM) of tls_cert.")
     trusted_proxies: tuple[str, ...] = Field(
         default=(),
-        description="Addresses or networks of the proxies with TLS before the management API: what they say of clients"
-        " (X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host) is believed, and nobody else is let in.",
+        description="Addresses or networks of the proxies with TLS before the management API: what they say of"
+        " clients (X-Forwarded-For, -Proto, -Host) is believed, and beyond loopback nobody else is let in.",
     )
     gateway_host: str = "127.0.0.1"
     gateway_port: int = Field(default=8322, ge=0, le=65535)

@@ -1,11 +1,13 @@
 """Whether somebody has the keys of the house: until then nothing listens where strangers are."""
 
-from sqlalchemy import and_, bindparam, exists, literal, or_, select
+from typing import Final
+
+from sqlalchemy import BindParameter, and_, bindparam, exists, literal, or_, select
 
 from lastgood.db import tables as t
 from lastgood.db.tx import Tx
 
-_NOW = bindparam("now")
+_NOW: Final[BindParameter[str]] = bindparam("now")
 _TOKEN = exists().where(
     t.grant.c.subject == literal("token:") + t.token.c.name,
     or_(t.token.c.expires_at.is_(None), t.token.c.expires_at > _NOW),

@@ -68,9 +68,7 @@ def new_token() -> str:
 def check_name(name: str) -> str:
     """`name` if it can name a token, else `InvalidRequest`."""
     if not _NAME.fullmatch(name):
-        reason = (
-            "a token's name is 1 to 63 letters, digits, dots, dashes and underscores, and begins with none of these"
-        )
+        reason = "a token's name has 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit first"
         raise InvalidRequest(where="name", reason=reason)
     return name
 

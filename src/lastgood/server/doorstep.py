@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lastgood.access.tokens import PREFIX
 from lastgood.errors import (
     BodyTooLarge,
     InvalidSetting,
@@ -24,7 +25,6 @@ from lastgood.errors import (
 from lastgood.server.problems import Refused, ending, problem
 
 _SECRET_NAMES = ("token", "access_token", "api_key", "apikey", "api-key")
-_SECRET_PREFIX = "lg_"
 STRANGERS_BYTES = 64 * 2**10
 _SLOWEST = 128 * 2**10  # bytes per second that a large body must arrive with at least
 
@@ -87,7 +87,7 @@ class Doorstep:
             elif self.way.only and not _is_own(client[0], scope):
                 raise NotThroughProxy(address=client[0])
         for name, value in parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True):
-            if name.lower() in _SECRET_NAMES or value.startswith(_SECRET_PREFIX):
+            if name.lower() in _SECRET_NAMES or value.startswith(PREFIX):
                 shown = f"{name.lower()}=…" if name.lower() in _SECRET_NAMES else "a value that begins with lg_"
                 raise TokenInAddress(name=shown)
 

@@ -18,7 +18,9 @@ def check(settings: Settings) -> Way:
     if (settings.tls_cert is None) != (settings.tls_key is None):
         given = "tls_cert" if settings.tls_cert else "tls_key"
         raise InvalidSetting(
-            name=given, value=str(settings.tls_cert or settings.tls_key), reason="the other is missing"
+            name=given,
+            value=str(settings.tls_cert or settings.tls_key),
+            reason="certificate and key are given together",
         )
     for name in ("tls_cert", "tls_key"):
         file = getattr(settings, name)
@@ -29,15 +31,15 @@ def check(settings: Settings) -> Way:
     encrypted = settings.tls_cert is not None
     if beyond and not (encrypted or settings.trusted_proxies or told):
         reason = (
-            "beyond loopback the management API needs TLS (LASTGOOD_TLS_CERT and LASTGOOD_TLS_KEY), or a proxy with TLS "
-            "in front (LASTGOOD_TRUSTED_PROXIES), or your word that the network can be trusted "
+            "beyond loopback the management API needs TLS (LASTGOOD_TLS_CERT and LASTGOOD_TLS_KEY), or a proxy with "
+            "TLS in front (LASTGOOD_TRUSTED_PROXIES), or your word that the network can be trusted "
             "(LASTGOOD_TRUSTED_NETWORK=true)"
         )
         raise InvalidSetting(name="api_host", value=settings.api_host, reason=reason)
     if settings.gateway_host not in _LOOPBACK and not told:
         reason = (
-            "only loopback addresses are allowed; put a proxy with TLS in front, or say that the network can be trusted "
-            "(LASTGOOD_TRUSTED_NETWORK=true)"
+            "only loopback addresses are allowed; put a proxy with TLS in front, or say that the network can be "
+            "trusted (LASTGOOD_TRUSTED_NETWORK=true)"
         )
         raise InvalidSetting(name="gateway_host", value=settings.gateway_host, reason=reason)
     return Way.of(settings.trusted_proxies, only=beyond and not encrypted and not told)
