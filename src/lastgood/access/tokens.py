@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -93,9 +93,10 @@ def create(
     row = {"name": name, "created_at": tx.now, "created_by": who.name, "expires_at": expires_at}
     tx.connection.execute(_INSERT, {**row, "hash": tx.ring.lookup(value)})
     audit.append(tx, who, "token:create", f"token/{name}", expires_at=expires_at, role=role)
-    _take_away(tx, who, name)  # what was granted to an earlier token of this name is not this one's
-    for resource in resources if role else ():
-        grants.put(tx, who, Grant(f"token:{name}", role or "", resource, expires_at=expires_at))
+    given = {Grant(f"token:{name}", role, one, expires_at=expires_at) for one in resources} if role else set()
+    _take_away(tx, who, name, but=given)  # what was granted to an earlier token of this name is not this one's
+    for grant in sorted(given, key=lambda one: one.resource):
+        grants.put(tx, who, grant)
     return value
 
 
@@ -158,9 +159,11 @@ def _add_admin(tx: Tx, who: Principal) -> str:
     return create(tx, who, ADMIN, role="admin")
 
 
-def _take_away(tx: Tx, who: Principal, name: str) -> None:
+def _take_away(tx: Tx, who: Principal, name: str, but: Collection[Grant] = ()) -> None:
     for row in tx.connection.execute(_HELD_BY, {"subject": f"token:{name}"}).all():
-        grants.put(tx, who, Grant(row.subject, row.role, row.resource, expires_at=row.expires_at), present=False)
+        held = Grant(row.subject, row.role, row.resource, expires_at=row.expires_at)
+        if held not in but:
+            grants.put(tx, who, held, present=False)
 
 
 def _token(row: Any, now: str) -> Token:
