@@ -46,11 +46,15 @@
     │   ├── UnknownApp
     │   ├── UnknownDraft
     │   ├── UnknownPerson
+    │   ├── UnknownRole
     │   ├── UnknownToken
     │   ├── NoProvider
     │   └── NothingKept
     ├── Conflict                     409  the request is fine, the state of things is not
     │   ├── AdminExists
+    │   ├── BuiltInRole
+    │   ├── RoleHeld
+    │   ├── LastAdmin
     │   ├── IdTaken
     │   ├── NameTaken
     │   ├── AppTaken
@@ -362,6 +366,10 @@ class NoProvider(NotFound):
     client_secret and redirect_url."""
 
 
+class UnknownRole(NotFound):
+    """There is no role {role!r}. `lastgood role list` lists them; `lastgood role create` makes one."""
+
+
 class UnknownListener(NotFound):
     """There is no listener {listener!r}; lastgood.toml declares: {known}. Declare [listeners.{listener}] there, or
     take the name out of the plan."""
@@ -389,6 +397,20 @@ class AdminExists(Conflict):
 
 class NameTaken(Conflict):
     """The name {name!r} belongs to another {kind}. Choose another, or take that one away first."""
+
+
+class BuiltInRole(Conflict):
+    """The role {role} is built in and stays as it is. Make one of your own with `lastgood role create`."""
+
+
+class RoleHeld(Conflict):
+    """The role {role} is not taken away: {count} {grants} give it. `lastgood grants --role {role}` lists them; revoke
+    them first."""
+
+
+class LastAdmin(Conflict):
+    """{subject} is the last that has the role admin on everything, and this would leave nobody. Grant it to somebody
+    else first, or revoke it on the server's own machine."""
 
 
 class IdTaken(Conflict):

@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from sqlalchemy import select
@@ -203,7 +204,7 @@ def test_a_session_in_use_lives_to_its_last_hour_and_no_longer(store: Store, ada
             found = sessions.find(tx, value, idle_seconds=600)
             assert found is not None and sessions.is_stale(tx, found)
         kept = found
-        store.write(lambda tx, kept=kept: sessions.seen(tx, kept))
+        store.write(partial(sessions.seen, session=kept))
     ada.set("2026-11-30 10:00")
     with store.read() as tx:
         assert sessions.find(tx, value, idle_seconds=600) is None

@@ -7,10 +7,11 @@ from sqlalchemy import select
 
 from lastgood.access import admins, grants, people, tokens
 from lastgood.db import tables
+from lastgood.db.audit import Principal
 from lastgood.db.ring import KeyRing
 from lastgood.db.store import Store
 from lastgood.db.tx import Tx
-from lastgood.errors import InvalidRequest, NameTaken, UnknownToken
+from lastgood.errors import InvalidRequest, LastAdmin, NameTaken, UnknownToken
 from support.scene import ALICE, Clock
 
 
@@ -170,7 +171,7 @@ def test_who_is_an_admin(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         look()  # she has no password
         people.set_password(tx, ALICE, ada, "$argon2id$…")
         look()
-        people.set_disabled(tx, ALICE, ada, True)
+        people.set_disabled(tx, Principal("root", "local"), people.find(tx, "ada"), True)
         look()
         tokens.create(tx, ALICE, "short", role="admin", expires_at=soon)
         look()
@@ -180,3 +181,20 @@ def test_who_is_an_admin(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     clock.set("2026-11-30 10:00")
     with store.read() as tx:
         assert not admins.exist(tx) and not admins.none_ever(tx)
+
+
+def test_nobody_shuts_the_last_admin_out_from_afar(store: Store) -> None:
+    """On the data directory itself everything may be done, because no grant is needed there."""
+    ada = store.write(lambda tx: people.create(tx, ALICE, "ada", password="$argon2id$…"))
+    store.write(lambda tx: grants.put(tx, ALICE, grants.Grant("ada", "admin")))
+    store.write(lambda tx: tokens.create(tx, ALICE, "ci", role="admin"))
+    store.write(lambda tx: tokens.revoke(tx, ALICE, "ci"))
+    with pytest.raises(LastAdmin):
+        store.write(lambda tx: people.set_disabled(tx, ALICE, ada, True))
+    with store.read() as tx:
+        assert admins.exist(tx)
+    store.write(lambda tx: tokens.reset_admin(tx, ALICE))
+    store.write(lambda tx: people.set_disabled(tx, ALICE, ada, True))
+    with pytest.raises(LastAdmin):
+        store.write(lambda tx: tokens.revoke(tx, ALICE, "admin"))
+    store.write(lambda tx: tokens.revoke(tx, Principal("root", "local"), "admin"))

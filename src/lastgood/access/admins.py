@@ -5,7 +5,9 @@ from typing import Final
 from sqlalchemy import BindParameter, and_, bindparam, exists, literal, or_, select
 
 from lastgood.db import tables as t
+from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
+from lastgood.errors import LastAdmin
 
 _NOW: Final[BindParameter[str]] = bindparam("now")
 _TOKEN = exists().where(
@@ -37,3 +39,10 @@ def exist(tx: Tx) -> bool:
 def none_ever(tx: Tx) -> bool:
     """Whether the store knows neither a token nor a person."""
     return not any(tx.connection.execute(_ANYBODY).one())
+
+
+def leave_one(tx: Tx, who: Principal, subject: str, before: bool) -> None:
+    """Raises `LastAdmin` where what was done to `subject` left no admin, and there was one `before`. Who works on the
+    data directory itself needs none."""
+    if before and who.kind != "local" and not exist(tx):
+        raise LastAdmin(subject=subject)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
 
-from lastgood.access import sessions
+from lastgood.access import admins, sessions
 from lastgood.db import audit
 from lastgood.db import tables as t
 from lastgood.db.audit import Principal
@@ -127,12 +127,15 @@ def keep_hash(tx: Tx, person: Person, password: str) -> None:
 
 
 def set_disabled(tx: Tx, who: Principal, person: Person, disabled: bool) -> Person:
-    """Shut `person` out, or let them in again. Shut out, their sessions end at once."""
+    """Shut `person` out, or let them in again. Shut out, their sessions end at once. Raises `LastAdmin` where nobody
+    could come in as an admin any more."""
+    before = admins.exist(tx)
     if (person.disabled_at is not None) != disabled:
         _change(tx, person, disabled_at=tx.now if disabled else None)
         audit.append(tx, who, "person:disable" if disabled else "person:enable", f"person/{person.name}")
     if disabled:
         sessions.end_all(tx, person.pk)
+        admins.leave_one(tx, who, person.name, before)
     return find(tx, person.name)
 
 

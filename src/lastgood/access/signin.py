@@ -13,6 +13,7 @@ another."""
 import ipaddress
 import math
 import unicodedata
+from dataclasses import replace
 from datetime import timedelta
 
 from sqlalchemy import bindparam, delete, select, update
@@ -163,9 +164,7 @@ def _network(address: str) -> str:
 
 def named(name: str, asker: Principal) -> Principal:
     """The person `name`, with the request of `asker`."""
-    return Principal(
-        name, "person", asker.request_id, asker.address, frozenset(), method=asker.method, path=asker.path
-    )
+    return replace(asker, name=name, kind="person", roles=frozenset())
 
 
 def _ago(tx: Tx) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, insert, or_, select, update
 
-from lastgood.access import admins, grants
+from lastgood.access import admins, grants, roles
 from lastgood.access.grants import Grant
 from lastgood.db import audit
 from lastgood.db import tables as t
@@ -83,8 +83,10 @@ def create(
     resources: Iterable[str] = ("*",),
 ) -> str:
     """A new token; its value is given here and never again. `expires_at` is stored time. With a `role`,
-    ``token:name`` is granted it on `resources`. Raises `InvalidRequest`, `NameTaken`."""
+    ``token:name`` is granted it on `resources`. Raises `InvalidRequest`, `NameTaken`, `UnknownRole`."""
     check_name(name)
+    if role:
+        roles.find(tx, role)
     if tx.connection.execute(_TAKEN, {"name": name}).first() is not None:
         raise NameTaken(name=name, kind="token")
     if expires_at is not None and expires_at <= tx.now:
@@ -101,11 +103,14 @@ def create(
 
 
 def revoke(tx: Tx, who: Principal, name: str) -> None:
-    """End a token at once, and take away what it was granted here. Raises `UnknownToken`."""
+    """End a token at once, and take away what it was granted here. Raises `UnknownToken`, and `LastAdmin` where
+    nobody could come in as an admin any more."""
+    before = admins.exist(tx)
     if tx.connection.execute(_DELETE, {"name": name}).rowcount == 0:
         raise UnknownToken(token=name)
     audit.append(tx, who, "token:revoke", f"token/{name}")
     _take_away(tx, who, name)
+    admins.leave_one(tx, who, f"token:{name}", before)
 
 
 def first_admin(tx: Tx) -> str | None:

@@ -8,6 +8,7 @@ origin."""
 import hmac
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from starlette.requests import HTTPConnection, Request
@@ -115,9 +116,8 @@ def is_known(request: Request, context: "Context") -> bool:
     return True
 
 
-def _named(asker: Principal, name: str, kind: str, roles: frozenset[str] | None = None) -> Principal:
-    more = {} if roles is None else {"roles": roles}
-    return Principal(name, kind, asker.request_id, asker.address, method=asker.method, path=asker.path, **more)
+def _named(asker: Principal, name: str, kind: str, roles: frozenset[str] = frozenset()) -> Principal:
+    return replace(asker, name=name, kind=kind, roles=roles)
 
 
 def _token(store: Store, value: str) -> str:
