@@ -96,7 +96,7 @@ def test_behind_tls_the_cookie_is_kept_to_tls_and_to_this_host(api: Api, browser
     assert secure.ask("GET", "/v1/session", headers=proxied).json()["name"] == "ada"
     # The same value under the name of plain HTTP is not looked at.
     plain = cookie.partition(";")[0].removeprefix("__Host-")
-    is_problem(api.client.get("/v1/session", headers={**proxied, "Cookie": plain}), 401)
+    is_problem(secure.client.get("/v1/session", headers={**proxied, "Cookie": plain}), 401)
 
 
 def test_a_value_that_a_client_brings_is_never_a_session(api: Api, browser: Browser) -> None:
