@@ -14,7 +14,9 @@
     │   ├── InvalidId
     │   ├── InvalidSetting
     │   ├── InvalidRequest
+    │   ├── TokenInAddress
     │   ├── RequestTooLarge          413
+    │   ├── BodyTooLarge             413
     │   ├── RequestTimeout           408
     │   ├── InvalidExpectation
     │   ├── InvalidPlan
@@ -22,7 +24,13 @@
     │   ├── InvalidOverlay
     │   └── NoGraph                       an app mode that is kept but cannot be run
     ├── Unauthenticated              401
+    │   ├── TokenExpired
+    │   ├── SessionOver
+    │   ├── SignInRefused
+    │   └── ProviderRefused               what an identity provider answered is not accepted
     ├── Denied                       403
+    ├── ForeignRequest               403  a page of somebody else's may have sent it
+    ├── NotThroughProxy              403
     ├── NotFound                     404
     │   ├── UnknownWorkflow
     │   ├── UnknownVersion
@@ -37,14 +45,19 @@
     │   ├── UnknownServer
     │   ├── UnknownApp
     │   ├── UnknownDraft
+    │   ├── UnknownPerson
     │   ├── UnknownRole
     │   ├── UnknownGrant
+    │   ├── UnknownToken
+    │   ├── NoProvider
     │   └── NothingKept
     ├── Conflict                     409  the request is fine, the state of things is not
+    │   ├── AdminExists
     │   ├── BuiltInRole
     │   ├── RoleHeld
     │   ├── LastAdmin
     │   ├── IdTaken
+    │   ├── NameTaken
     │   ├── AppTaken
     │   ├── ForeignVersion
     │   ├── AlreadyActive
@@ -70,6 +83,7 @@
     │   └── NothingToHeal
     ├── ChannelMoved                 412  another move came first
     ├── GenerationRequired           428
+    ├── TooManySignIns               429
     ├── ServerRefused                     what a server said to the command line
     ├── DifyError                    502  what came of asking a Dify server
     │   ├── DifyUnreachable               no answer at all
@@ -93,6 +107,7 @@
         ├── ServerUnreachable
         ├── UpstreamUnreachable      502
         │   └── UpstreamTimeout      504
+        ├── ProviderUnreachable      502
         ├── LiveVersionUnknown
         ├── ShuttingDown
         ├── DataDirectoryTaken
@@ -208,10 +223,21 @@ class RequestTooLarge(InvalidInput):
     status = 413
 
 
+class BodyTooLarge(InvalidInput):
+    """The body is larger than {megabytes} MB, which is the most that is accepted."""
+
+    status = 413
+
+
 class RequestTimeout(InvalidInput):
     """The body of this request did not arrive within {seconds} s. Send it again, faster."""
 
     status = 408
+
+
+class TokenInAddress(InvalidInput):
+    """A token stood in the address of this request ({name}), where proxies and histories keep it, so nothing was
+    done. Send `Authorization: Bearer lg_…`, and make a new token in place of this one."""
 
 
 class InvalidExpectation(InvalidInput):
@@ -242,8 +268,36 @@ class Unauthenticated(LastgoodError):
     status = 401
 
 
+class TokenExpired(Unauthenticated):
+    """The token {name} ended at {expires_at}. Make another with `lastgood token create {name}`."""
+
+
+class SessionOver(Unauthenticated):
+    """The session is over, or was ended. Sign in again (`POST /v1/session`)."""
+
+
+class SignInRefused(Unauthenticated):
+    """The name or the password is wrong. An admin sets a new password with `lastgood person password NAME`."""
+
+
+class ProviderRefused(Unauthenticated):
+    """The sign-in with the identity provider failed: {reason}. Begin again at `/v1/session/oidc`."""
+
+
 class Denied(LastgoodError):
     """{actor} may not {action} on {resource}: {reason}."""
+
+    status = 403
+
+
+class ForeignRequest(LastgoodError):
+    """This request changes something and may come from a page of somebody else's: {reason}. Nothing was changed."""
+
+    status = 403
+
+
+class NotThroughProxy(LastgoodError):
+    """This server is reached through its proxy, and {address} is none of LASTGOOD_TRUSTED_PROXIES."""
 
     status = 403
 
@@ -300,6 +354,19 @@ class UnknownDraft(NotFound):
     """There is no draft state {draft}. `lastgood drafts WORKFLOW` lists them."""
 
 
+class UnknownPerson(NotFound):
+    """There is no person {person!r}. `lastgood person list` lists them, `lastgood person add` adds one."""
+
+
+class UnknownToken(NotFound):
+    """There is no token {token!r}. `lastgood token list` lists them."""
+
+
+class NoProvider(NotFound):
+    """No identity provider is set up here. Declare it in lastgood.toml: [oidc] with issuer, client_id,
+    client_secret and redirect_url."""
+
+
 class UnknownRole(NotFound):
     """There is no role {role!r}. `lastgood role list` lists them; `lastgood role create` makes one."""
 
@@ -327,6 +394,15 @@ class Conflict(LastgoodError):
     """{detail}"""
 
     status = 409
+
+
+class AdminExists(Conflict):
+    """{home} has an admin already, so nothing was made. Where the way in is lost, `lastgood token reset` makes a new
+    admin token in place of the old one."""
+
+
+class NameTaken(Conflict):
+    """The name {name!r} belongs to another {kind}. Choose another, or take that one away first."""
 
 
 class BuiltInRole(Conflict):
@@ -470,6 +546,13 @@ class GenerationRequired(LastgoodError):
     status = 428
 
 
+class TooManySignIns(LastgoodError):
+    """Too many sign-ins failed for this name or from this address; the next is looked at in {seconds} s. A right
+    password is refused until then too."""
+
+    status = 429
+
+
 class ServerRefused(LastgoodError):
     """{detail}"""
 
@@ -599,6 +682,13 @@ class UpstreamTimeout(UpstreamUnreachable):
     doctor`."""
 
     status = 504
+
+
+class ProviderUnreachable(Unavailable):
+    """The identity provider {issuer} does not answer as it should ({reason}). Sign in with a password, or try again
+    later."""
+
+    status = 502
 
 
 class LiveVersionUnknown(Unavailable):

@@ -25,6 +25,7 @@ from lastgood.cli import (
     moves,
     operations,
     output,
+    people,
     promote,
     proofs,
     running,
@@ -122,8 +123,9 @@ add(
 )
 app.add_typer(access.role, name="role", rich_help_panel="Who may do what")
 app.add_typer(keys.key, name="key", rich_help_panel="Doors and server")
+app.add_typer(people.person, name="person", rich_help_panel="Doors and server")
 app.add_typer(admin.token, name="token", rich_help_panel="Doors and server")
-add(app, {"completion": admin.completion}, "Doors and server")
+add(app, {"init": admin.init, "completion": admin.completion}, "Doors and server")
 LATE = (
     Late(
         "serve",

@@ -1,6 +1,5 @@
 """What every request handler of the management API works with."""
 
-import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -9,22 +8,20 @@ from fastapi import Depends, Header, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy import Engine
 
-from lastgood.access import decisions, tokens
+from lastgood.access import decisions
+from lastgood.access.oidc import Provider
 from lastgood.db import audit
 from lastgood.db.audit import Principal
 from lastgood.db.store import Store, open_runs
 from lastgood.db.tx import Tx
-from lastgood.errors import GenerationRequired, InvalidRequest, Unauthenticated
-from lastgood.ids import random_id
+from lastgood.errors import GenerationRequired, InvalidRequest
 from lastgood.release.means import Means
 from lastgood.release.verification import Upstream
-from lastgood.server import asking
+from lastgood.server import asking, identity
 from lastgood.server.asking import Thing
 from lastgood.server.operators import Operators
 from lastgood.server.watching import Watching
 from lastgood.targets.dify.servers import Clients
-
-_LONGEST_ACTOR = 63
 
 
 @dataclass(slots=True)
@@ -43,10 +40,12 @@ class Context:
     operators: Operators = field(init=False)
     dify: Clients = field(init=False)
     watching: Watching = field(init=False)
+    provider: Provider = field(init=False)
     _runs: Engine | None = None
 
     def __post_init__(self) -> None:
         self.dify = Clients(self.store)
+        self.provider = Provider(self.store.settings.oidc)
         self.watching = Watching(self.store, self.dify)
         self.operators = Operators(Means(self.store, self._engine_of, self.runs, self.dify, self.facts))
 
@@ -126,19 +125,7 @@ def thing_of(request: Request) -> Thing | None:
 
 
 def _identify(request: Request, context: Context, value: str) -> Principal:
-    request_id = request.headers.get("x-request-id", "")[:_LONGEST_ACTOR] or random_id("rq-")
-    address = request.client.host if request.client else "local"
-    local = context.trusted or (
-        context.local_token != "" and hmac.compare_digest(value.encode(), context.local_token.encode())
-    )
-    if local:
-        actor = "".join(c for c in request.headers.get("x-lastgood-actor", "") if c.isprintable())
-        return Principal(actor[:_LONGEST_ACTOR] or "local", "local", request_id, address)
-    with context.store.read() as tx:
-        name = tokens.owner(tx, value)
-    if name is None:
-        raise Unauthenticated()
-    return Principal(name, "token", request_id, address)
+    return identity.identify(request, context, value)
 
 
 def record_read(context: Context, who: Principal, action: str, resource: str, *, emergency: bool = False) -> None:
