@@ -20,6 +20,8 @@
     │   ├── InvalidPlan
     │   ├── InvalidMapping
     │   ├── InvalidOverlay
+    │   ├── InvalidCheckpoint             a signed head of the audit log that cannot be trusted
+    │   ├── InvalidExport                 an export of the audit log that is none
     │   └── NoGraph                       an app mode that is kept but cannot be run
     ├── Unauthenticated              401
     ├── Denied                       403
@@ -60,6 +62,7 @@
     │   ├── SecretsUnread                 secrets of a draft that a write would lose
     │   ├── DatasetsEncrypted
     │   ├── DraftTaken                    somebody edits the draft
+    │   ├── LogInconsistent               the audit log's tree does not extend what was signed
     │   ├── PublishedMeanwhile            somebody published in Dify
     │   ├── NotAsMeant                    Dify serves something else than was published
     │   └── NothingToHeal
@@ -224,6 +227,15 @@ class InvalidMapping(InvalidInput):
 
 class InvalidOverlay(InvalidInput):
     """The overlay file {source}, {where}: {reason}. Nothing was changed."""
+
+
+class InvalidCheckpoint(InvalidInput):
+    """This is no checkpoint of the audit log that can be trusted: {reason}. Get it again from where it was exported to,
+    with the public key that was kept then."""
+
+
+class InvalidExport(InvalidInput):
+    """{path} is not an export of the audit log that can be read: {reason}. `lastgood audit export DIR` makes one."""
 
 
 class NoGraph(InvalidInput):
@@ -412,6 +424,11 @@ class DatasetsEncrypted(Conflict):
 class DraftTaken(Conflict):
     """The draft of {app} on {server} was changed by {who} at {at} while {operation} was under way: {what}. It was not
     overwritten. Agree with them, then begin again."""
+
+
+class LogInconsistent(Conflict):
+    """The audit log's tree does not extend the checkpoint that was signed at {size} rows ({reason}), so no new one is
+    signed. Somebody changed the store: `lastgood audit verify` says where."""
 
 
 class PublishedMeanwhile(Conflict):
