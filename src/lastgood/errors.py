@@ -230,8 +230,8 @@ class InvalidOverlay(InvalidInput):
 
 
 class InvalidCheckpoint(InvalidInput):
-    """This is no checkpoint of the audit log that can be trusted: {reason}. Get it again from where it was exported to,
-    with the public key that was kept then."""
+    """This is no checkpoint of the audit log that can be trusted: {reason}. Get it again from where it was exported
+    to, with the public key that was kept then."""
 
 
 class InvalidExport(InvalidInput):

@@ -76,6 +76,15 @@ def context_of(request: Request) -> Context:
     return context
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request was let pass to do, so that it can be told when that fails."""
+
+    who: Principal
+    action: str
+    resource: str
+
+
 Served = Annotated[Context, Depends(context_of)]
 
 _BEARER = HTTPBearer(scheme_name="token", description="An API token, lg_…", auto_error=False)
@@ -90,7 +99,9 @@ def may(action: str) -> Callable[[Request, Credentials], Principal]:
     def check(request: Request, shown: Credentials) -> Principal:
         context = context_of(request)
         who = _identify(request, context, shown.credentials if shown else "")
-        decisions.require(context.store, who, action, resource_of(request))
+        resource = resource_of(request)
+        decisions.require(context.store, who, action, resource)
+        request.state.asked = Asked(who, action, resource)
         return who
 
     check.action = action  # type: ignore[attr-defined]  # read by the test that every route asks

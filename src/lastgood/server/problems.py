@@ -1,28 +1,36 @@
 """Errors as RFC 9457 problem documents, and the limit on bodies."""
 
+import sys
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lastgood.errors import InvalidRequest, LastgoodError, Unauthenticated
+from lastgood.db import audit
+from lastgood.errors import Denied, InvalidRequest, LastgoodError, Unauthenticated
+from lastgood.server.context import Asked, context_of
 
 _TYPE = "application/problem+json"
+_READING = ("GET", "HEAD", "OPTIONS")
 
 
 def add_problems(app: FastAPI) -> None:
     """Answer every error of `app` with a problem document."""
 
     @app.exception_handler(LastgoodError)
-    def ours(_: Request, error: LastgoodError) -> JSONResponse:
+    def ours(request: Request, error: LastgoodError) -> JSONResponse:
+        keep_failure(request, error)
         return problem(error)
 
     @app.exception_handler(RequestValidationError)
-    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        return problem(InvalidRequest(where=where, reason=first["msg"]))
+        told = InvalidRequest(where=where, reason=first["msg"])
+        keep_failure(request, told)
+        return problem(told)
 
     @app.exception_handler(HTTPException)
     def http(request: Request, error: HTTPException) -> JSONResponse:
@@ -31,9 +39,33 @@ def add_problems(app: FastAPI) -> None:
         return JSONResponse(body, error.status_code, headers=error.headers, media_type=_TYPE)
 
     @app.exception_handler(Exception)
-    def unexpected(_: Request, error: Exception) -> JSONResponse:
+    def unexpected(request: Request, error: Exception) -> JSONResponse:
         # The text of an unknown error may hold anything; only its kind is told.
-        return problem(LastgoodError(detail=f"{type(error).__name__}; the server's log has the trace"))
+        told = LastgoodError(detail=f"{type(error).__name__}; the server's log has the trace")
+        keep_failure(request, told)
+        return problem(told)
+
+
+def keep_failure(request: Request, error: LastgoodError) -> None:
+    """Keep in the audit log that a change which was allowed came to nothing. Of the error only its name is kept: its
+    sentence may quote what was sent.
+
+    What cannot be kept (the store may be why it failed) is told in the server's own log: nothing was changed."""
+    asked = getattr(request.state, "asked", None)
+    if not isinstance(asked, Asked) or request.method in _READING or isinstance(error, Denied | Unauthenticated):
+        return
+    who, action, resource = asked.who, asked.action, asked.resource
+    try:
+        context_of(request).store.write(
+            lambda tx: audit.append(
+                tx, who, action, resource, result="failed", reason=error.code, status=error.status
+            )
+        )
+    except LastgoodError as lost:
+        print(
+            f"lastgood: {action} on {resource} failed ({error.code}) and could not be audited: {lost}",
+            file=sys.stderr,
+        )
 
 
 def problem(error: LastgoodError) -> JSONResponse:

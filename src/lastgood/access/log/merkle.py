@@ -1,8 +1,8 @@
 """The Merkle tree of RFC 6962 section 2.1 in the tiles of C2SP tlog-tiles: pure functions on hashes.
 
-A tile holds up to 256 hashes. Those of level 0 are the leaves' hashes; each hash of a tile above is the tree hash of one
-*full* tile below. So any hash of the tree comes from one tile by at most seven rounds of hashing, and a proof reads
-a few tiles per level, O(log n) altogether.
+A tile holds up to 256 hashes. Those of level 0 are the leaves' hashes; each hash of a tile above is the tree hash of
+one *full* tile below. So any hash of the tree comes from one tile by at most seven rounds of hashing, and a proof
+reads a few tiles per level, O(log n) altogether.
 
 `Read` gives the bytes of the tile (level, number), at least as far as the tree of the asked size fills it."""
 
@@ -50,8 +50,8 @@ def tile_path(level: int, number: int, width: int = WIDTH) -> str:
 
 
 def extend(size: int, leaves: Sequence[bytes], read: Read) -> dict[Tile, bytes]:
-    """The tiles that change when leaves with the hashes `leaves` are added to a tree of `size`, with all their hashes.
-    `read` is asked for the partial tiles at the right edge only."""
+    """The tiles that change when leaves with the hashes `leaves` are added to a tree of `size`, with all that they
+    hold then. `read` is asked for the partial tiles at the right edge only."""
     changed: dict[Tile, bytes] = {}
     level, begin, added = 0, size, b"".join(leaves)
     while added:
@@ -153,7 +153,9 @@ def check_inclusion(leaf: bytes, place: int, size: int, proof: Sequence[bytes], 
         raise Wrong("the proof leads to another root")
 
 
-def check_consistency(old: int, new: int, proof: Sequence[bytes], old_root: bytes, new_root: bytes) -> None:
+def check_consistency(  # noqa: PLR0912 - the RFC's steps, one by one
+    old: int, new: int, proof: Sequence[bytes], old_root: bytes, new_root: bytes
+) -> None:
     """Check that the tree of `new` with the root `new_root` begins with the one of `old` with `old_root`
     (RFC 9162 2.1.4.2). Raises `Wrong`."""
     if not 0 <= old <= new:

@@ -1,4 +1,4 @@
-"""Signed notes (C2SP signed-note, Ed25519) and the checkpoints made of them (C2SP tlog-checkpoint): pure functions."""
+"""Signed notes (C2SP signed-note, Ed25519) and the checkpoints made of them (C2SP tlog-checkpoint)."""
 
 import base64
 import binascii
@@ -130,8 +130,8 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """A signed checkpoint as it is handed around. With `proof`, what shows that it extends the tree of the size `old`,
-    in the form that C2SP tlog-witness asks for: ``old 123``, a hash a line, an empty line, the checkpoint."""
+    """A signed checkpoint as it is handed around. With `proof`, what shows that it extends the tree of the size
+    `old`, in the form that C2SP tlog-witness asks for: ``old 123``, a hash a line, an empty line, the checkpoint."""
 
     note: str
     old: int | None = None
