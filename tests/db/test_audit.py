@@ -142,5 +142,7 @@ def test_what_looks_like_a_secret_is_masked_wherever_it_stands(store: Store, sec
 
 @on_sqlite
 def test_ordinary_words_are_left_alone(store: Store) -> None:
-    text = "roll back app-1 to v-20240401-01, sha256:" + "a1" * 32 + " see https://wiki.test/a@b task-token app-invoice"
+    text = (
+        "roll back app-1 to v-20240401-01, sha256:" + "a1" * 32 + " see https://wiki.test/a@b task-token app-invoice"
+    )
     assert appended(store, Principal("u1"), reason=text).reason == text

@@ -32,6 +32,7 @@ NUMBERS: Final[dict[str, int]] = {
     "workflow:undo": 144,
     "workflow:adopt": 145,
     "workflow:heal": 146,
+    "rollback:force": 149,  # as earlier releases called it
     "channel:move": 150,
     "channel:break-glass": 151,
     "channel:protect": 152,
