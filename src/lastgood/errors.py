@@ -39,6 +39,7 @@
     │   ├── UnknownServer
     │   ├── UnknownApp
     │   ├── UnknownDraft
+    │   ├── UnknownTile
     │   └── NothingKept
     ├── Conflict                     409  the request is fine, the state of things is not
     │   ├── IdTaken
@@ -84,6 +85,7 @@
     │   ├── DifyLacks            409      the server has no such route
     │   └── MaskNotStored        409      a mask that would have become the secret
     └── Unavailable                  503
+        ├── CheckpointNotSent             a place for checkpoints that took none
         ├── StoreFull                507
         ├── StoreUnreachable
         ├── StoreNewer
@@ -317,6 +319,10 @@ class UnknownRun(NotFound):
     the newest 10,000 are kept."""
 
 
+class UnknownTile(NotFound):
+    """The audit log has no tile {tile} of that width. `GET /v1/audit/checkpoint` says how many rows it has."""
+
+
 class NothingKept(NotFound):
     """Workflow {workflow} has no version yet. Push one with `lastgood push FILE --workflow {workflow}`."""
 
@@ -547,6 +553,11 @@ class Unavailable(LastgoodError):
     """{detail}"""
 
     status = 503
+
+
+class CheckpointNotSent(Unavailable):
+    """The checkpoint did not reach {destination}: {reason}. It is tried again; look at the setting, the place and the
+    network between."""
 
 
 class StoreFull(Unavailable):

@@ -13,6 +13,7 @@ from typer.main import get_command
 import lastgood
 from lastgood.cli import (
     admin,
+    audit,
     checks,
     cluster,
     documents,
@@ -114,6 +115,7 @@ add(
     },
     "See how things stand",
 )
+app.add_typer(audit.audit, name="audit", rich_help_panel="See how things stand")
 app.add_typer(keys.key, name="key", rich_help_panel="Doors and server")
 app.add_typer(admin.token, name="token", rich_help_panel="Doors and server")
 add(app, {"completion": admin.completion}, "Doors and server")

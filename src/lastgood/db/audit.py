@@ -82,9 +82,10 @@ _MASK = "*" * 20
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
     """`values` with texts that every store and reader takes: secrets masked, half of a surrogate pair replaced."""
-    return {name: _mask(value) if isinstance(value, str) else value for name, value in values.items()}
+    return {name: masked(value) if isinstance(value, str) else value for name, value in values.items()}
 
 
-def _mask(value: str) -> str:
+def masked(value: str) -> str:
+    """`value` without what looks like a token or a password."""
     whole = value if value.isascii() else value.encode("utf-8", "replace").decode()
     return _SECRET.sub(_MASK, whole)

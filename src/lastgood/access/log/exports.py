@@ -6,8 +6,8 @@
     tile/0/x001/234     the hashes (C2SP tlog-tiles)
     rows/000000000000.jsonl   the rows from the place that the name says, one JSON object a line
 
-The bytes of a line, without its end, are those that the leaf's hash is made of. An export that was made after a pruning
-begins later: a row in it says so, its tiles reach back to the first row, and an older export has the rows."""
+The bytes of a line, without its end, are those that the leaf's hash is made of. An export that was made after a
+pruning begins later: a row in it says so, its tiles reach back to the first row, and an older export has the rows."""
 
 import json
 import os
@@ -49,8 +49,8 @@ def write(
     end: int,
 ) -> Written:
     """Write an export of the log with the head `note` into `folder`, which must be empty or not there. `read_tile`
-    gives a tile of that tree by level, number and width; `read_rows` the rows between two places, in parts that end at
-    ends of lines.
+    gives a tile of that tree by level, number and width; `read_rows` the rows between two places, in parts that end
+    at ends of lines.
 
     What is on the disk when this returns is whole: the checkpoint is written last. Raises `InvalidExport`."""
     said = Checkpoint.peek(note)

@@ -132,7 +132,7 @@ def _why_not(tiles: Mapping[Tile, bytes], size: int, head: Head) -> str:
         if said.size <= size:
             return "" if merkle.root(said.size, read) == said.root else "its root is another one"
         if head.old != size:
-            return f"it is of {said.size} rows, and no proof comes with it that those begin with these {size}"
+            return f"there are only {size} rows here, and no proof comes with it that its rows begin with them"
         merkle.check_consistency(size, said.size, head.proof, merkle.root(size, read), said.root)
     except (Wrong, KeyError) as error:
         return str(error)
