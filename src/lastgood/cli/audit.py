@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lastgood.access.log.exports import Written
     from lastgood.access.log.notes import Proven, Verifier
 
-audit = group(help="Who did what, and whether anybody changed the record of it.")
+audit = group()
 _PART = 4096  # rows in one request of an export
 _TOLD = 20
 

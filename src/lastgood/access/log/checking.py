@@ -24,7 +24,7 @@ _ROWS = Direct(
     select(_A.c.place, _A.c.canonical, *(_A.c[name] for name in _NAMES))
     .where(_A.c.place >= bindparam("begin"))
     .order_by(_A.c.place)
-    .limit(_BATCH)
+    .limit(bindparam("most"))
 )
 _ONE = select(_A.c.canonical).where(_A.c.place == bindparam("wanted"))
 _PRUNED = (
@@ -93,7 +93,7 @@ def _leaves(tx: Tx, report: Report) -> tuple[bytes, Any]:
     """The hashes of all rows that have a place, in order; and what tells the place of each."""
     hashes, gaps = bytearray(), [(0, 0)]  # from this index on, places are ahead of it by so much
     begin = 0
-    while found := _ROWS.rows(tx, begin=begin):
+    while found := _ROWS.rows(tx, begin=begin, most=_BATCH):
         for place, canonical, *columns in found:
             index = len(hashes) // HASH
             if place - index != gaps[-1][1]:

@@ -82,14 +82,10 @@ def _take(tx: Tx, place: Destination, size: int) -> bool:
     if row.size >= size:
         return False
     waited = parse_time(tx.now) - parse_time(row.at)
-    sending = row.failures == 0 and (row.done_at is None or row.done_at < row.at)
-    wait = (
-        _LEASE
-        if sending
-        else min(_LONGEST_WAIT, timedelta(seconds=2 ** min(row.failures, 20)))
-        if row.failures
-        else timedelta()
-    )
+    if row.failures:
+        wait = min(_LONGEST_WAIT, timedelta(seconds=2 ** min(row.failures, 20)))
+    else:  # somebody may be sending just now, unless the last attempt is known to have ended well
+        wait = _LEASE if row.done_at is None or row.done_at < row.at else timedelta()
     if timedelta() <= waited < wait:
         return False
     return tx.connection.execute(_TAKE, {"wanted": place.name, "seen": row.at, "now": tx.now}).rowcount == 1

@@ -26,7 +26,9 @@ _KEPT = 1000  # signed heads; the root at any other size can be computed again
 
 _A, _T, _C = t.audit, t.audit_tile, t.audit_checkpoint
 _LOCK = text("LOCK TABLE audit_tile IN SHARE ROW EXCLUSIVE MODE")
-_WAITING = Direct(select(_A.c.pk, _A.c.canonical).where(_A.c.place == null()).order_by(_A.c.pk).limit(BATCH))
+_WAITING = Direct(
+    select(_A.c.pk, _A.c.canonical).where(_A.c.place == null()).order_by(_A.c.pk).limit(bindparam("most"))
+)
 _ANY_WAITING = select(_A.c.pk).where(_A.c.place == null()).limit(1)
 _PLACE = update(_A).where(_A.c.pk == bindparam("row")).values(place=bindparam("given"))
 # One statement for all rows: a round trip for each would take ten times as long.
@@ -79,7 +81,7 @@ def sequence(tx: Tx) -> int:
     """Give the rows that wait their places, at most `BATCH` of them; gives how many. In a write transaction."""
     if tx.postgres:
         tx.connection.execute(_LOCK)
-    rows = _WAITING.rows(tx)
+    rows = _WAITING.rows(tx, most=BATCH)
     if not rows:
         return 0
     begin = size(tx)
