@@ -5,7 +5,7 @@ from hashlib import sha256
 from typing import Any
 
 import orjson
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, func, select
 
 from lastgood.access.log import judging, lines, notes, rows, tree
 from lastgood.access.log.judging import Evidence, Report
@@ -22,10 +22,10 @@ _A = t.audit
 _NAMES = ("at", "actor", "action", "resource", "result", "reason", "code")
 _ROWS = Direct(
     select(_A.c.place, _A.c.canonical, *(_A.c[name] for name in _NAMES))
-    .where(_A.c.place >= bindparam("begin"))
+    .where(_A.c.place >= bindparam("begin"), _A.c.place < bindparam("end"))
     .order_by(_A.c.place)
-    .limit(bindparam("most"))
 )
+_NEXT = select(func.min(_A.c.place)).where(_A.c.place >= bindparam("begin"))
 _ONE = select(_A.c.canonical).where(_A.c.place == bindparam("wanted"))
 _PRUNED = (
     select(_A.c.canonical).where(_A.c.action == "audit:prune", _A.c.result == "allowed").order_by(_A.c.pk.desc())
@@ -93,14 +93,14 @@ def _leaves(tx: Tx, report: Report) -> tuple[bytes, Any]:
     """The hashes of all rows that have a place, in order; and what tells the place of each."""
     hashes, gaps = bytearray(), [(0, 0)]  # from this index on, places are ahead of it by so much
     begin = 0
-    while found := _ROWS.rows(tx, begin=begin, most=_BATCH):
-        for place, canonical, *columns in found:
+    while (begin := tx.connection.execute(_NEXT, {"begin": begin}).scalar()) is not None:
+        for place, canonical, *columns in _ROWS.rows(tx, begin=begin, end=begin + _BATCH):
             index = len(hashes) // HASH
             if place - index != gaps[-1][1]:
                 gaps.append((index, place - index))
             hashes += sha256(b"\x00" + canonical).digest()
             _columns(report, place, canonical, columns)
-        begin = found[-1][0] + 1
+        begin += _BATCH
 
     def place_of(index: int) -> int:
         return index + next(ahead for start, ahead in reversed(gaps) if start <= index)

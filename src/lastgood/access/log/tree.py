@@ -14,7 +14,6 @@ from lastgood.access.log import merkle, notes
 from lastgood.access.log.merkle import HASH, WIDTH, Tile
 from lastgood.access.log.notes import Checkpoint, Proven, Signer, Verifier
 from lastgood.db import tables as t
-from lastgood.db.direct import Direct
 from lastgood.db.ring import KeyRing
 from lastgood.db.store import Store
 from lastgood.db.tx import Tx
@@ -26,9 +25,7 @@ _KEPT = 1000  # signed heads; the root at any other size can be computed again
 
 _A, _T, _C = t.audit, t.audit_tile, t.audit_checkpoint
 _LOCK = text("LOCK TABLE audit_tile IN SHARE ROW EXCLUSIVE MODE")
-_WAITING = Direct(
-    select(_A.c.pk, _A.c.canonical).where(_A.c.place == null()).order_by(_A.c.pk).limit(bindparam("most"))
-)
+_WAITING = select(_A.c.pk, _A.c.canonical).where(_A.c.place == null()).order_by(_A.c.pk).limit(BATCH)
 _ANY_WAITING = select(_A.c.pk).where(_A.c.place == null()).limit(1)
 _PLACE = update(_A).where(_A.c.pk == bindparam("row")).values(place=bindparam("given"))
 # One statement for all rows: a round trip for each would take ten times as long.
@@ -81,7 +78,7 @@ def sequence(tx: Tx) -> int:
     """Give the rows that wait their places, at most `BATCH` of them; gives how many. In a write transaction."""
     if tx.postgres:
         tx.connection.execute(_LOCK)
-    rows = _WAITING.rows(tx, most=BATCH)
+    rows = tx.connection.execute(_WAITING).all()
     if not rows:
         return 0
     begin = size(tx)
@@ -128,13 +125,13 @@ def verifiers(ring: KeyRing, name: str) -> list[Verifier]:
 def newest(tx: Tx) -> Head | None:
     """The newest signed head."""
     row = tx.connection.execute(_NEWEST).first()
-    return None if row is None else Head(row.size, bytes(row.root), row.note, row.at)
+    return None if row is None else Head(row.size, bytes.fromhex(row.root), row.note, row.at)
 
 
 def heads(tx: Tx) -> list[Head]:
     """Every signed head that is kept, oldest first."""
     rows = tx.connection.execute(select(_C).order_by(_C.c.size)).all()
-    return [Head(row.size, bytes(row.root), row.note, row.at) for row in rows]
+    return [Head(row.size, bytes.fromhex(row.root), row.note, row.at) for row in rows]
 
 
 def sign(tx: Tx, name: str) -> Head:
@@ -164,7 +161,7 @@ def sign(tx: Tx, name: str) -> Head:
         return last
     if last is not None and last.size == count:
         tx.connection.execute(_FORGET, {"again": count})
-    tx.connection.execute(_SIGNED, {"size": count, "at": tx.now, "root": root, "note": note})
+    tx.connection.execute(_SIGNED, {"size": count, "at": tx.now, "root": root.hex(), "note": note})
     tx.connection.execute(_THIN)
     return Head(count, root, note, tx.now)
 
