@@ -102,9 +102,9 @@ def test_a_row_carries_the_request(store: Store) -> None:
     row = appended(store, who, result="denied", reason="no role", before="a", after=None)
     assert (row.code, row.result, row.place) == ("LG100D", "denied", None)
     assert json.loads(row.canonical) == {
-        "at": row.at, "actor": "u1002", "kind": "person", "action": "workflow:read", "code": "LG100D", "resource": "x",
-        "result": "denied", "reason": "no role", "request_id": "rq-1", "address": "10.0.0.9", "method": "GET",
-        "path": "/v1/workflows/prod-invoice", "before": "a",
+        "at": row.at, "actor": "u1002", "kind": "person", "action": "workflow:read", "code": "LG100D",
+        "resource": "x", "result": "denied", "reason": "no role", "request_id": "rq-1", "address": "10.0.0.9",
+        "method": "GET", "path": "/v1/workflows/prod-invoice", "before": "a",
     }  # fmt: skip
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", row.at)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import delete, select, update
+from sqlalchemy.exc import ObjectNotExecutableError
 
 from lastgood.access.log import checking, merkle, notes, tree
 from lastgood.access.log.notes import Proven, Signer
@@ -40,7 +41,9 @@ def test_rows_get_their_places_in_the_order_they_were_written(store: Store, monk
     assert (head.size, head.root) == (301, merkle.root_of(leaves(store)))
     with store.read() as tx:
         tiles = {(row.level, row.number): bytes(row.hashes) for row in tx.connection.execute(select(t.audit_tile))}
-        assert tree.opened(store.ring, head.note) == notes.Checkpoint(tree.origin(store.settings, store.ring), 301, head.root)
+        assert tree.opened(store.ring, head.note) == notes.Checkpoint(
+            tree.origin(store.settings, store.ring), 301, head.root
+        )
     assert tiles == merkle.extend(0, leaves(store), merkle.nothing)
     assert tree.sign_now(store) == head, "nothing came, and it was signed again"
 
@@ -78,9 +81,9 @@ def test_a_crash_while_places_are_given_leaves_rows_that_wait(store: Store, monk
     tree.sign_now(store)
     fill(store, 10)
     with monkeypatch.context() as patch:
-        patch.setattr(tree, "_PLACE", None)
-        patch.setattr(tree, "_PLACE_ALL", None)
-        with pytest.raises(Exception, match="."):  # after the tiles were written
+        patch.setattr(tree, "_PLACE", object())
+        patch.setattr(tree, "_PLACE_ALL", object())
+        with pytest.raises(ObjectNotExecutableError):  # after the tiles were written
             tree.sequence_all(store)
     with store.read() as tx:
         assert tree.size(tx) == 300
@@ -95,7 +98,9 @@ def test_no_head_is_signed_that_does_not_extend_the_last(store: Store) -> None:
         tile = tree.Tiles(tx)(0, 0)
     store.write(
         lambda tx: tx.connection.execute(
-            update(t.audit_tile).where(t.audit_tile.c.level == 0, t.audit_tile.c.number == 1).values(hashes=tile[:1408])
+            update(t.audit_tile)
+            .where(t.audit_tile.c.level == 0, t.audit_tile.c.number == 1)
+            .values(hashes=tile[:1408])
         )
     )
     fill(store, 1)
@@ -147,7 +152,11 @@ def test_proofs_come_from_the_store(store: Store) -> None:
             merkle.check_consistency(old, size, path, merkle.root_of(hashes[:old]), head.root)
         size, _, path = tree.prove_place(tx, 3, 300)
         merkle.check_inclusion(hashes[3], 3, 300, path, merkle.root_of(hashes[:300]))
-        for wrong in (lambda: tree.prove_place(tx, 600), lambda: tree.prove_extends(tx, 9, 8), lambda: tree.prove_place(tx, 1, 601)):
+        for wrong in (
+            lambda: tree.prove_place(tx, 600),
+            lambda: tree.prove_extends(tx, 9, 8),
+            lambda: tree.prove_place(tx, 1, 601),
+        ):
             with pytest.raises(InvalidRequest):
                 wrong()
 
@@ -158,7 +167,7 @@ def kinds(store: Store, *given: tuple[str, Proven]) -> list[tuple[str, int | Non
 
 def test_the_store_is_verified_row_by_row(store: Store) -> None:
     fill(store, 600)
-    head = tree.sign_now(store)
+    tree.sign_now(store)
     fill(store, 5)
     report = checking.verify(store)
     assert (report.good, report.size, report.rows, report.proven) == (True, 605, 605, 600)
@@ -175,12 +184,11 @@ def test_the_store_is_verified_row_by_row(store: Store) -> None:
     tamper(store, 604, place=700)
     assert kinds(store) == [("place", None)]
     tamper(store, 700, place=604)
-    for one in (3, 4, -1):
-        tamper(store, {3: 3, 4: 4, -1: -1}[one], place={3: -1, 4: 3, -1: 4}[one])
+    for place, to in ((3, -1), (4, 3), (-1, 4)):
+        tamper(store, place, place=to)
     assert kinds(store) == [("moved", 3)]
     store.write(lambda tx: tx.connection.execute(delete(t.audit).where(t.audit.c.place == 3)))
-    assert ("dropped", 4) in kinds(store)
-    assert Proven(head.note)
+    assert kinds(store) == [("dropped", 4)]
 
 
 def test_a_rewritten_log_is_caught_by_a_checkpoint_that_was_kept_elsewhere(store: Store) -> None:
@@ -194,7 +202,7 @@ def test_a_rewritten_log_is_caught_by_a_checkpoint_that_was_kept_elsewhere(store
         tx.connection.execute(delete(t.audit_tile))
         tx.connection.execute(delete(t.audit_checkpoint))
         row = tx.connection.execute(select(t.audit).where(t.audit.c.place == 400)).one()
-        changed = bytes(row.canonical).replace(b"because", b"whatever").replace(b"because", b"whatever")
+        changed = bytes(row.canonical).replace(b"because", b"whatever")
         tx.connection.execute(
             update(t.audit).where(t.audit.c.place == 400).values(canonical=changed, reason="whatever")
         )

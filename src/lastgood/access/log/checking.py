@@ -52,7 +52,7 @@ def verify(store: Store, given: Iterable[tuple[str, Proven]] = (), keys: Iterabl
                 report.add(
                     "checkpoint", None, f"the stored checkpoint of {head.size} rows was changed beside its note"
                 )
-            heads.append(judging.Head(said, "kept in the store"))
+            heads.append(judging.Head(said, "kept in the store", outside=False))
         size = tree.size(tx)
         tiles = _tiles(tx)
         first = rows.first(tx)

@@ -85,7 +85,9 @@ def verify(
     known = read_keys(_text(folder, KEY), folder) if keys is None else list(keys)
     note = _text(folder, CHECKPOINT)
     said = Checkpoint.peek(note)
-    heads = [judging.Head(Checkpoint.parse(notes.open_note(note, _named(known, said))), "in the export")]
+    heads = [
+        judging.Head(Checkpoint.parse(notes.open_note(note, _named(known, said))), "in the export", outside=False)
+    ]
     for source, one in given:
         trusted = _named(known, Checkpoint.peek(one.note))
         checkpoint = Checkpoint.parse(notes.open_note(one.note, trusted))

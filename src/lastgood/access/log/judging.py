@@ -16,12 +16,14 @@ _SPAN = WIDTH * HASH
 @dataclass(frozen=True, slots=True)
 class Head:
     """A checkpoint whose signature was found good. `source` says where it comes from; `proof` shows that it extends
-    the tree of the size `old`, where it is of more rows than there are to look at."""
+    the tree of the size `old`, where it is of more rows than there are to look at. `outside`: it was kept where
+    whoever has the rows and the key could not sign another in its place."""
 
     checkpoint: Checkpoint
     source: str
     old: int | None = None
     proof: tuple[bytes, ...] = ()
+    outside: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +190,6 @@ def _tell_rewritten(
     rows: bytes,
 ) -> None:
     """The hashes beside the rows were changed too. Say which heads fail, and how far the higher hashes narrow it."""
-    good = max((head.checkpoint.size for head in inside if head not in failing), default=0)
     for head in failing:
         said = head.checkpoint
         if said.size > report.size:
@@ -199,6 +200,8 @@ def _tell_rewritten(
         return
     head = min(rewritten, key=lambda one: one.checkpoint.size)
     end = head.checkpoint.size
+    holding = [one.checkpoint.size for one in inside if one not in failing and (one.outside or not head.outside)]
+    good = max((size for size in holding if size < end), default=0)
     detail = (
         f"the rows from {good} to {end - 1} do not lead to the root that was signed at {end} ({head.source}):"
         " rows and the hashes kept beside them were changed"
