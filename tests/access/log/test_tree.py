@@ -174,7 +174,7 @@ def test_the_store_is_verified_row_by_row(store: Store) -> None:
     with store.read() as tx:
         row = tx.connection.execute(select(t.audit).where(t.audit.c.place == 258)).one()
     tamper(store, 258, canonical=bytes(row.canonical).replace(b"because", b"bec@use"))
-    assert kinds(store) == [("altered", 258), ("column", 258)]
+    assert sorted(kinds(store)) == [("altered", 258), ("column", 258)]
     tamper(store, 258, canonical=bytes(row.canonical), actor="somebody else")
     assert kinds(store) == [("column", 258)]
     tamper(store, 258, actor=row.actor, place=9999)
