@@ -1,13 +1,15 @@
 """What the audit log costs: rows appended, given their places in the tree, signed and verified, each beside a floor in the
 same run: ``python -m benchmarks.audit [--rows N] [--postgres URL]``.
 
-Floors: SHA-256 over the same bytes; SQLite alone reading the same rows; the same transaction without its audit row."""
+Floors: SHA-256 over the same bytes; SQLite alone reading the same rows; the same transaction without
+its audit row."""
 
 import argparse
 import sqlite3
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -45,10 +47,10 @@ def main() -> None:
 
 def measure(store: Store, count: int, folder: Path) -> list[tuple[str, str, str, str]]:
     """Each measure with its floor."""
-    with_audit = rate(_SINGLE, lambda: [store.write(lambda tx, at=at: one(tx, at, True)) for at in range(_SINGLE)])
-    without = rate(_SINGLE, lambda: [store.write(lambda tx, at=at: one(tx, at, False)) for at in range(_SINGLE)])
+    with_audit = rate(_SINGLE, lambda: each(store, _SINGLE, 1, partial(one, audited=True)))
+    without = rate(_SINGLE, lambda: each(store, _SINGLE, 1, partial(one, audited=False)))
     found = [("one row and its audit row in a transaction", said(with_audit), "without the audit row", said(without))]
-    appended = rate(count, lambda: [store.write(lambda tx, at=at: many(tx, at)) for at in range(0, count, _IN_ONE)])
+    appended = rate(count, lambda: each(store, count, _IN_ONE, many))
     plain = rate(count, lambda: plainly(store, count))
     found.append(
         (f"appended, {_IN_ONE} in a transaction", said(appended), "the bare INSERT of such rows", said(plain))
@@ -73,6 +75,11 @@ def measure(store: Store, count: int, folder: Path) -> list[tuple[str, str, str,
         proof = timed(lambda: [tree.prove_place(tx, place) for place in range(0, size, max(1, size // 1000))])
     found.append(("an inclusion proof from the store", f"{proof:.2f} ms", "", ""))
     return found
+
+
+def each(store: Store, count: int, step: int, work: Callable[[Tx, int], None]) -> None:
+    for at in range(0, count, step):
+        store.write(lambda tx, at=at: work(tx, at))  # type: ignore[misc]
 
 
 def one(tx: Tx, at: int, audited: bool) -> None:

@@ -26,7 +26,7 @@ def leaves(store: Store) -> list[bytes]:
     return [merkle.leaf_hash(bytes(row.canonical)) for row in rows]
 
 
-def tamper(store: Store, place: int, **values: Any) -> None:
+def tamper(store: Store, place: int, /, **values: Any) -> None:
     store.write(lambda tx: tx.connection.execute(update(t.audit).where(t.audit.c.place == place).values(**values)))
 
 
@@ -61,9 +61,13 @@ def test_many_sequencers_and_writers_at_once_lose_and_double_nothing(
             tree.sign_now(one)
         return count
 
+    def writing(one: Store) -> None:
+        for _ in range(8):
+            fill(one, 5)
+
     with ThreadPoolExecutor(6) as pool:
         sequencers = [pool.submit(sequencing, one) for one in (store, other)]
-        writers = [pool.submit(lambda one=one: [fill(one, 5) for _ in range(8)]) for one in (store, other) * 2]
+        writers = [pool.submit(writing, one) for one in (store, other) * 2]
         for writer in writers:
             writer.result()
         done.set()

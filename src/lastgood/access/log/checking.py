@@ -92,15 +92,15 @@ def _begin(tx: Tx, report: Report, first: int) -> int:
 def _leaves(tx: Tx, report: Report) -> tuple[bytes, Any]:
     """The hashes of all rows that have a place, in order; and what tells the place of each."""
     hashes, gaps = bytearray(), [(0, 0)]  # from this index on, places are ahead of it by so much
-    begin = 0
-    while (begin := tx.connection.execute(_NEXT, {"begin": begin}).scalar()) is not None:
-        for place, canonical, *columns in _ROWS.rows(tx, begin=begin, end=begin + _BATCH):
+    at: int | None = 0
+    while (at := tx.connection.execute(_NEXT, {"begin": at}).scalar()) is not None:
+        for place, canonical, *columns in _ROWS.rows(tx, begin=at, end=at + _BATCH):
             index = len(hashes) // HASH
             if place - index != gaps[-1][1]:
                 gaps.append((index, place - index))
             hashes += sha256(b"\x00" + canonical).digest()
             _columns(report, place, canonical, columns)
-        begin += _BATCH
+        at += _BATCH
 
     def place_of(index: int) -> int:
         return index + next(ahead for start, ahead in reversed(gaps) if start <= index)
