@@ -56,11 +56,17 @@ def append(
         "code": code_of(action, result),
     }
     asked = {"request_id": who.request_id, "address": who.address, "method": who.method, "path": who.path}
-    row = _plain(row)
-    more = _plain({"kind": who.kind, **asked, **facts})
-    canonical = orjson.dumps({**row, **{k: v for k, v in more.items() if v not in ("", None)}}, option=_CANONICAL)
-    columns = {name: value.replace("\0", "\ufffd") for name, value in row.items()}  # PostgreSQL's text takes no NUL
-    tx.connection.execute(_APPEND, {**columns, "canonical": canonical})
+    more = {name: value for name, value in ({"kind": who.kind} | asked | facts).items() if value not in ("", None)}
+    try:
+        canonical = orjson.dumps({**row, **more}, option=_CANONICAL)
+    except orjson.JSONEncodeError:  # half of a surrogate pair
+        canonical = b""
+    small = canonical.lower()
+    if not canonical or any(mark in small for mark in _MARKS):
+        row, more = _plain(row), _plain(more)
+        canonical = orjson.dumps({**row, **more}, option=_CANONICAL)
+        row = {name: value.replace("\0", "\ufffd") for name, value in row.items()}  # PostgreSQL's text takes no NUL
+    tx.connection.execute(_APPEND, {**row, "canonical": canonical})
 
 
 def emit(tx: Tx, event: str, subject: str, payload: dict[str, Any]) -> None:
@@ -72,10 +78,28 @@ def emit(tx: Tx, event: str, subject: str, payload: dict[str, Any]) -> None:
 
 _CANONICAL = orjson.OPT_SORT_KEYS
 
+_NAMED = (b"password=", b"token=", b"secret=", b"api_key=")
 # Tokens of ours, keys as Dify and the makers of models form them, whatever a header or a URL carries.
 _SECRET = re.compile(
     r"\blg_[A-Za-z0-9_-]{20,}|\bapp-[A-Za-z0-9]{20,}|\b(?:sk|pk|ghp|gho|github_pat|xox[abp])[-_][A-Za-z0-9_-]{16,}"
     r"|(?<=://)[^/@\s]+(?=@)|(?i:(?<=bearer )|(?<=password=)|(?<=token=)|(?<=secret=)|(?<=api_key=))[^\s&\"']+"
+)
+# One of these is in whatever holds one of those (or a NUL): most rows have none, and are spared the search.
+_MARKS = (
+    b"\\u0000",
+    b"lg_",
+    b"app-",
+    b"sk-",
+    b"sk_",
+    b"pk-",
+    b"pk_",
+    b"ghp",
+    b"gho",
+    b"github",
+    b"xox",
+    b"://",
+    b"bearer",
+    *_NAMED,
 )
 _MASK = "*" * 20
 
