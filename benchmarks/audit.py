@@ -1,4 +1,4 @@
-"""What the audit log costs: rows appended, given their places in the tree, signed and verified, each beside a floor in
+"""What the audit log costs: rows appended, given their places in the tree, signed and verified, each with a floor from
 the same run: ``python -m benchmarks.audit [--rows N] [--postgres URL]``.
 
 Floors: SHA-256 over the same bytes; SQLite alone reading the same rows; the same transaction without
@@ -52,9 +52,7 @@ def measure(store: Store, count: int, folder: Path) -> Iterator[tuple[str, str, 
     appended = rate(count, lambda: each(store, count, _IN_ONE, many))
     plainest = min(count, _MOST_PLAIN)
     plain = rate(plainest, lambda: plainly(store, plainest))
-    found.append(
-        (f"appended, {_IN_ONE} in a transaction", said(appended), "the bare INSERT of such rows", said(plain))
-    )
+    yield f"appended, {_IN_ONE} in a transaction", said(appended), "the bare INSERT of such rows", said(plain)
     whole = count + _SINGLE
     placed = rate(whole, lambda: tree.sequence_all(store))
     with store.read() as tx:
