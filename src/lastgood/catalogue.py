@@ -6,6 +6,7 @@ never a command or an address of its own."""
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -132,6 +133,37 @@ class Rollback(_Declared):
     pre_hook: str = ""
     post_hook: str = ""
     responsible: str = ""
+
+
+class Bucket(_Declared):
+    """A place in an S3-compatible store, ``[audit.s3]``."""
+
+    endpoint: str = Field(description="Its address, such as https://s3.eu-central-1.amazonaws.com.")
+    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    region: str = "us-east-1"
+    prefix: str = Field(default="", description="What the names of the objects begin with, such as lastgood/.")
+    access_key: str = Field(
+        default="env:AWS_ACCESS_KEY_ID", repr=False, description="env:NAME reads the environment."
+    )
+    secret_key: str = Field(default="env:AWS_SECRET_ACCESS_KEY", repr=False)
+
+
+class Audit(_Declared):
+    """When the audit log's checkpoints are signed and where they go, ``[audit]``."""
+
+    checkpoint_seconds: float = Field(
+        default=60.0, ge=1, le=86_400, description="Seconds between two checkpoints, if anything happened between."
+    )
+    file: Path | None = Field(default=None, description="A file that each checkpoint is appended to.")
+    git: Path | None = Field(default=None, description="A Git repository that each checkpoint is committed to.")
+    git_push: bool = Field(default=False, description="Whether it is pushed then.")
+    s3: Bucket | None = None
+    callback: str = Field(
+        default="", description="URL that each checkpoint is posted to; env:NAME is read.", repr=False
+    )
+    callback_secret: str = Field(
+        default="", description="Secret of its signature (Standard Webhooks, whsec_…); env:NAME is read.", repr=False
+    )
 
 
 class DifyServer(_Declared):

@@ -22,6 +22,8 @@
     │   ├── InvalidPlan
     │   ├── InvalidMapping
     │   ├── InvalidOverlay
+    │   ├── InvalidCheckpoint             a signed head of the audit log that cannot be trusted
+    │   ├── InvalidExport                 an export of the audit log that is none
     │   └── NoGraph                       an app mode that is kept but cannot be run
     ├── Unauthenticated              401
     │   ├── TokenExpired
@@ -50,6 +52,7 @@
     │   ├── UnknownGrant
     │   ├── UnknownToken
     │   ├── NoProvider
+    │   ├── UnknownTile
     │   └── NothingKept
     ├── Conflict                     409  the request is fine, the state of things is not
     │   ├── AdminExists
@@ -78,6 +81,7 @@
     │   ├── SecretsUnread                 secrets of a draft that a write would lose
     │   ├── DatasetsEncrypted
     │   ├── DraftTaken                    somebody edits the draft
+    │   ├── LogInconsistent               the audit log's tree does not extend what was signed
     │   ├── PublishedMeanwhile            somebody published in Dify
     │   ├── NotAsMeant                    Dify serves something else than was published
     │   └── NothingToHeal
@@ -100,6 +104,7 @@
     │   ├── DifyLacks            409      the server has no such route
     │   └── MaskNotStored        409      a mask that would have become the secret
     └── Unavailable                  503
+        ├── CheckpointNotSent             a place for checkpoints that took none
         ├── StoreFull                507
         ├── StoreUnreachable
         ├── StoreNewer
@@ -257,6 +262,15 @@ class InvalidOverlay(InvalidInput):
     """The overlay file {source}, {where}: {reason}. Nothing was changed."""
 
 
+class InvalidCheckpoint(InvalidInput):
+    """This is no checkpoint of the audit log that can be trusted: {reason}. Get it again from where it was exported
+    to, with the public key that was kept then."""
+
+
+class InvalidExport(InvalidInput):
+    """{path} is not an export of the audit log that can be read: {reason}. `lastgood audit export DIR` makes one."""
+
+
 class NoGraph(InvalidInput):
     """{version} is a {mode} app, which has no graph: Lastgood keeps its versions but cannot run them."""
 
@@ -384,6 +398,10 @@ class UnknownListener(NotFound):
 class UnknownRun(NotFound):
     """Workflow {workflow} has no run {run!r} on record. The answer to a request names its run, as workflow_run_id;
     the newest 10,000 are kept."""
+
+
+class UnknownTile(NotFound):
+    """The audit log has no tile {tile} of that width. `GET /v1/audit/checkpoint` says how many rows it has."""
 
 
 class NothingKept(NotFound):
@@ -519,6 +537,11 @@ class DraftTaken(Conflict):
     overwritten. Agree with them, then begin again."""
 
 
+class LogInconsistent(Conflict):
+    """The audit log's tree does not extend the checkpoint that was signed at {size} rows ({reason}), so no new one is
+    signed. Somebody changed the store: `lastgood audit verify` says where."""
+
+
 class PublishedMeanwhile(Conflict):
     """{who} published {label} of {app} on {server} while {operation} was under way. It was left as it is; look at
     `lastgood drift {workflow}` and decide."""
@@ -642,6 +665,11 @@ class Unavailable(LastgoodError):
     """{detail}"""
 
     status = 503
+
+
+class CheckpointNotSent(Unavailable):
+    """The checkpoint did not reach {destination}: {reason}. It is tried again; look at the setting, the place and the
+    network between."""
 
 
 class StoreFull(Unavailable):

@@ -17,6 +17,7 @@ from pydantic_settings import (
 )
 
 from lastgood.catalogue import (
+    Audit,
     DataCheck,
     Dependency,
     Dify,
@@ -181,6 +182,14 @@ class Settings(BaseSettings):
         default={}, description="External services that must accept our credential."
     )
     positions: dict[str, Position] = Field(default={}, description="Consumers of event queues.")
+    audit_origin: str = Field(
+        default="",
+        description="Name of the audit log in its checkpoints, such as example.com/lastgood; made up when empty.",
+    )
+    audit: Audit = Field(
+        default=Audit.model_validate({}),
+        description="When the audit log's checkpoints are signed, and where they go.",
+    )
     alert_webhook: str = Field(
         default="",
         validation_alias=AliasChoices("LASTGOOD_ALERT_WEBHOOK", "ALERT_WEBHOOK", "alert_webhook"),

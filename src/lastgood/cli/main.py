@@ -14,6 +14,7 @@ import lastgood
 from lastgood.cli import (
     access,
     admin,
+    audit,
     checks,
     cluster,
     documents,
@@ -122,6 +123,7 @@ add(
     "Who may do what",
 )
 app.add_typer(access.role, name="role", rich_help_panel="Who may do what")
+app.add_typer(audit.audit, name="audit", rich_help_panel="Who may do what")
 app.add_typer(keys.key, name="key", rich_help_panel="Doors and server")
 app.add_typer(people.person, name="person", rich_help_panel="Doors and server")
 app.add_typer(admin.token, name="token", rich_help_panel="Doors and server")

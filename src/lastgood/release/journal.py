@@ -292,6 +292,13 @@ def settle(tx: Tx, operation: Operation, state: State, *, summary: str = "", rep
         values |= {"summary": summary, "report": report}
     if state in OVER:
         values["ended_at"] = tx.now
+    if state == "failed":
+        steps = [name for name, step in operation.steps.items() if step.state == "failed"]
+        reason = f"failed at {', '.join(steps)}" if steps else "failed"
+        audit.append(
+            tx, operation.who, f"operation:{operation.kind}", f"operation/{operation.id}",
+            result="failed", reason=reason, digest=operation.digest,
+        )  # fmt: skip
     tx.connection.execute(update(_O).where(_O.c.pk == operation.pk).values(**values))
 
 

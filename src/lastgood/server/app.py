@@ -12,6 +12,7 @@ from lastgood.errors import Unavailable
 from lastgood.release.verification import Upstream
 from lastgood.server import (
     access,
+    audit,
     checks,
     cluster,
     documents,
@@ -72,8 +73,8 @@ def make_app(
     app.add_middleware(Doorstep, way=way or Way.of(settings.trusted_proxies, only=False))
     for part in (
         *(documents, meaning, impact, pointers, operations, proofs, checks, state, triggers, cluster),
-        *(servers, drafts, standing, promotion, kit, access),
-        *(people, sessions, tokens),
+        *(servers, drafts, standing, promotion, kit),
+        *(access, audit, people, sessions, tokens),
     ):
         # The routes as they stand: `include_router` builds all of them again, for each command without a server.
         app.router.routes.extend(part.router.routes)

@@ -77,6 +77,15 @@ def context_of(request: Request) -> Context:
     return context
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request was let pass to do, so that it can be told when that fails."""
+
+    who: Principal
+    action: str
+    resource: str
+
+
 Served = Annotated[Context, Depends(context_of)]
 
 _BEARER = HTTPBearer(scheme_name="token", description="An API token, lg_…", auto_error=False)
@@ -93,7 +102,6 @@ def may(action: str, *, on: str = "", moves: bool = False) -> Callable[[Request,
     def check(request: Request, shown: Credentials) -> Principal:
         context = context_of(request)
         who = _identify(request, context, shown.credentials if shown else "")
-        request.state.who = who  # errors that name things look at it
         thing = thing_of(request)
         if on:
             decisions.require(context.store, who, action, on)
@@ -102,6 +110,8 @@ def may(action: str, *, on: str = "", moves: bool = False) -> Callable[[Request,
         else:
             also = (asking.moving(request.path_params["channel"]),) if moves else ()
             asking.require(context.store, who, thing, action, *also)
+        resource = f"{thing.kind}/{thing.ref}" if thing else request.url.path
+        request.state.asked = Asked(who, action, resource)
         return who
 
     check.action = action  # type: ignore[attr-defined]  # read by the test that every route asks
