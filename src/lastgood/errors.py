@@ -23,6 +23,7 @@
     │   └── NoGraph                       an app mode that is kept but cannot be run
     ├── Unauthenticated              401
     ├── Denied                       403
+    │   └── SameIdentity                  four eyes are two identities
     ├── NotFound                     404
     │   ├── UnknownWorkflow
     │   ├── UnknownVersion
@@ -37,6 +38,7 @@
     │   ├── UnknownServer
     │   ├── UnknownApp
     │   ├── UnknownDraft
+    │   ├── UnknownApproval
     │   └── NothingKept
     ├── Conflict                     409  the request is fine, the state of things is not
     │   ├── IdTaken
@@ -51,6 +53,9 @@
     │   ├── DoesNotFit
     │   ├── PlanRefused
     │   ├── PlanVoid
+    │   ├── ApprovalNeeded                a protected channel waits for another identity
+    │   ├── ApprovalVoid
+    │   ├── Frozen                        a protected channel in a freeze window
     │   ├── NotPromotable
     │   ├── OperationTaken
     │   ├── OperationOver
@@ -66,6 +71,7 @@
     ├── ChannelMoved                 412  another move came first
     ├── GenerationRequired           428
     ├── ServerRefused                     what a server said to the command line
+    │   └── ServerWaits                   it waits for an approval
     ├── DifyError                    502  what came of asking a Dify server
     │   ├── DifyUnreachable               no answer at all
     │   │   └── DifyTimeout          504
@@ -243,6 +249,11 @@ class Denied(LastgoodError):
     status = 403
 
 
+class SameIdentity(Denied):
+    """{actor} asked for {approval} and cannot answer it too: an approval comes from another identity. Ask somebody
+    else to run `lastgood approve {approval}`."""
+
+
 class NotFound(LastgoodError):
     """{detail}"""
 
@@ -293,6 +304,10 @@ class UnknownApp(NotFound):
 
 class UnknownDraft(NotFound):
     """There is no draft state {draft}. `lastgood drafts WORKFLOW` lists them."""
+
+
+class UnknownApproval(NotFound):
+    """There is no approval {approval!r}. `lastgood approvals` lists them."""
 
 
 class UnknownListener(NotFound):
@@ -376,6 +391,24 @@ class PlanVoid(Conflict):
     again."""
 
 
+class ApprovalNeeded(Conflict):
+    """This {kind} moves {channels}, which is protected ({rule}): it needs the approval of {who}, and is kept as
+    {approval}. Ask somebody to run `lastgood approve {approval}`, then run the same command again; nothing was
+    changed."""
+
+    exit_code = 4
+
+
+class ApprovalVoid(Conflict):
+    """{approval} does not let this pass: {reason}. Run the command without --approval to ask anew; nothing was
+    changed."""
+
+
+class Frozen(Conflict):
+    """{channel} of {workflow} gets nothing new until {until} ({rule}: {reason}). A plain rollback still works; in an
+    emergency --break-glass with a --reason passes, and pages. Nothing was changed."""
+
+
 class StillCapturing(Conflict):
     """{server} is being captured already. Wait for that; its progress is at `GET /v1/servers/{server}/capture`."""
 
@@ -443,6 +476,12 @@ class GenerationRequired(LastgoodError):
 
 class ServerRefused(LastgoodError):
     """{detail}"""
+
+
+class ServerWaits(ServerRefused):
+    """{detail}"""
+
+    exit_code = 4
 
 
 class DifyError(LastgoodError):

@@ -25,6 +25,7 @@ from lastgood.catalogue import (
     Listener,
     Middleware,
     Position,
+    Protected,
     Rollback,
     Service,
 )
@@ -159,6 +160,11 @@ class Settings(BaseSettings):
         default={}, description="External services that must accept our credential."
     )
     positions: dict[str, Position] = Field(default={}, description="Consumers of event queues.")
+    protected: dict[str, Protected] = Field(default={}, description="Channels that are changed by two people only.")
+    break_glass_command: tuple[str, ...] = Field(
+        default=(), description="Command that pages when somebody passes a protection by break-glass."
+    )
+    break_glass_url: str = Field(default="", description="URL that is told the same by POST, in JSON.", repr=False)
     alert_webhook: str = Field(
         default="",
         validation_alias=AliasChoices("LASTGOOD_ALERT_WEBHOOK", "ALERT_WEBHOOK", "alert_webhook"),
@@ -190,7 +196,8 @@ def load(**flags: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise InvalidSetting(name=name, value=str(first.get("input")), reason=first["msg"]) from None
+        reason = first["msg"].removeprefix("Value error, ")  # pydantic's words before ours
+        raise InvalidSetting(name=name, value=str(first.get("input")), reason=reason) from None
     except SettingsError as error:  # a variable that must hold JSON holds none; it may hold a key, so it is not shown
         found = re.search(r'field "(\w+)"', str(error))
         name = f"LASTGOOD_{found[1].upper() if found else '*'}"

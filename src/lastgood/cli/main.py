@@ -13,6 +13,7 @@ from typer.main import get_command
 import lastgood
 from lastgood.cli import (
     admin,
+    approvals,
     checks,
     cluster,
     documents,
@@ -98,6 +99,8 @@ add(
     },
     "Beside Dify",
 )
+app.add_typer(approvals.approvals, name="approvals", rich_help_panel="Serve them")
+add(app, {"approve": approvals.approve, "reject": approvals.reject}, "Serve them")
 app.add_typer(drafts.draft, name="draft", rich_help_panel="Beside Dify")
 add(app, {"verify": checks.verify, "mark": proofs.mark}, "Prove them")
 app.add_typer(proofs.smoke, name="smoke", rich_help_panel="Prove them")
@@ -159,7 +162,7 @@ def _root(
     (LASTGOOD_HOME, else ~/.lastgood), else they work on that directory themselves.
 
     Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the channel moved but its version failed verification,
-    130 stopped by Ctrl-C.
+    4 it waits for an approval, 130 stopped by Ctrl-C.
 
     \b
     Examples:

@@ -11,6 +11,7 @@ from lastgood.dsl.rules import RULES, RuleSettings
 from lastgood.errors import Unavailable
 from lastgood.release.verification import Upstream
 from lastgood.server import (
+    approvals,
     checks,
     cluster,
     documents,
@@ -60,7 +61,7 @@ def make_app(
     app.add_middleware(BodyLimit, most=_MOST_BYTES)
     for part in (
         *(documents, meaning, impact, pointers, operations, proofs, checks, state, triggers, cluster),
-        *(servers, drafts, standing, promotion, kit),
+        *(servers, drafts, standing, promotion, kit, approvals),
     ):
         app.include_router(part.router)
     return app

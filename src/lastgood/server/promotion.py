@@ -14,7 +14,7 @@ from lastgood.release.promotion.overlay import Given
 from lastgood.release.promotion.promoting import Wanted
 from lastgood.server.context import Expected, Served, may, record_read
 from lastgood.server.operations import Key
-from lastgood.server.pointers import SEMVER, do
+from lastgood.server.pointers import SEMVER, Passing, do
 from lastgood.targets import engine
 
 router = APIRouter(prefix="/v1")
@@ -42,7 +42,7 @@ class Carry(BaseModel):
         return Wanted(workflow, self.origin, self.to, self.mapping, self.mapping_name, overlay)
 
 
-class Promotion(Carry):
+class Promotion(Carry, Passing):
     """What to promote, and how to publish it. `shown` is the digest of the preview that was seen."""
 
     shown: str | None = Field(None, max_length=64)
@@ -86,6 +86,7 @@ def promote(
         verify=body.verify,
         on_verification_failure=body.on_verification_failure,
         promoted_from=ready.origin,
+        break_glass=body.break_glass,
     )
-    done = do(served, who, Publish(workflow, body.to, version.id, expected), draft, key)
+    done = do(served, who, Publish(workflow, body.to, version.id, expected), draft, key, body.approval)
     return {**done, "promotion": ready.as_data()}
