@@ -12,7 +12,7 @@ An undo goes back to where its own operation came from, so it belongs to what le
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import bindparam, exists, func, literal, or_, select
@@ -142,6 +142,16 @@ def guarded(tx: Tx, settings: Settings, plan: Plan) -> list[Guarded]:
         if frozen is not None or (approval and protection.approvals > 0):
             found.append(Guarded(one, protection, approval and protection.approvals > 0, frozen))
     return found
+
+
+def foretell(settings: Settings, workflow: str, channel: str) -> list[str]:
+    """What a person is told who will bring something new to this channel."""
+    protection = of(settings, workflow, channel)
+    if protection is None:
+        return []
+    coming = PlannedMove("", workflow, channel, None, "", 0)
+    frozen = protection.frozen(datetime.now(UTC))
+    return Guarded(coming, protection, protection.approvals > 0, frozen).sentences()
 
 
 def let_through(

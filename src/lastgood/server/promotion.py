@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from lastgood.db.audit import Principal
 from lastgood.history import channels
+from lastgood.release import protection
 from lastgood.release.plan import Plan
 from lastgood.release.planning import Wanted as Publish
 from lastgood.release.promotion import promoting
@@ -59,7 +60,9 @@ def preview(
 ) -> dict[str, Any]:
     # What is found tells of definitions on both sides.
     record_read(served, who, "workflow:promote", f"workflow/{workflow}")
-    return promoting.prepare(served.means(), body.wanted(workflow)).as_data()
+    ready = promoting.prepare(served.means(), body.wanted(workflow))
+    told = protection.foretell(served.store.settings, ready.workflow.slug, ready.target)
+    return {**ready.as_data(), "protection": told}
 
 
 @router.post("/workflows/{workflow}/promotions", summary="Carry what a channel serves to another channel")
