@@ -72,7 +72,7 @@ def read(begin: str | datetime, end: str | datetime, zone: str) -> Window:
     """The window from `begin` to `end`. Raises `ValueError` with a sentence."""
     try:
         clocks = ZoneInfo(zone)
-    except (OSError, ValueError):
+    except (KeyError, OSError, ValueError):
         raise ValueError(f"{zone!r} is not a time zone such as Europe/Berlin") from None
     first, last = _read(begin, clocks, fold=0), _read(end, clocks, fold=1)
     if isinstance(first, datetime) != isinstance(last, datetime) or (
