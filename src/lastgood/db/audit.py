@@ -17,13 +17,16 @@ _EMIT = insert(tables.outbox)
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Who asks, and the request it came with. `kind`: ``person``, ``token``, ``service``, or ``local`` (whoever works
-    on the data directory itself; the name is what the system calls them, and proves nothing)."""
+    on the data directory itself; the name is what the system calls them, and proves nothing). `method` and `path` are
+    those of the HTTP request (the path without its query, which may hold anything); empty where there was none."""
 
     name: str
     kind: str = "person"
     request_id: str = ""
     address: str = ""
     roles: frozenset[str] = field(default_factory=lambda: frozenset({"admin"}))
+    method: str = ""
+    path: str = ""
 
     @property
     def subject(self) -> str:
@@ -46,7 +49,8 @@ def append(
         "result": result,
         "reason": reason,
     }
-    more = {"kind": who.kind, "request_id": who.request_id, "address": who.address, **facts}
+    asked = {"request_id": who.request_id, "address": who.address, "method": who.method, "path": who.path}
+    more = {"kind": who.kind, **asked, **facts}
     canonical = orjson.dumps({**row, **{k: v for k, v in more.items() if v not in ("", None)}}, option=_CANONICAL)
     tx.connection.execute(_APPEND, {**row, "canonical": canonical})
 
