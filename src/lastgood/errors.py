@@ -39,6 +39,7 @@
     │   ├── UnknownApp
     │   ├── UnknownDraft
     │   ├── UnknownApproval
+    │   ├── UnknownRingKey
     │   └── NothingKept
     ├── Conflict                     409  the request is fine, the state of things is not
     │   ├── IdTaken
@@ -67,7 +68,9 @@
     │   ├── DraftTaken                    somebody edits the draft
     │   ├── PublishedMeanwhile            somebody published in Dify
     │   ├── NotAsMeant                    Dify serves something else than was published
-    │   └── NothingToHeal
+    │   ├── NothingToHeal
+    │   ├── RingReadOnly                  a key ring that cannot be changed from here
+    │   └── KeyNeeded
     ├── ChannelMoved                 412  another move came first
     ├── GenerationRequired           428
     ├── ServerRefused                     what a server said to the command line
@@ -627,6 +630,18 @@ class DataDirectoryTaken(Unavailable):
 
 class KeyRingDamaged(Unavailable):
     """The key ring {path} cannot be read ({reason}), so no secret can be opened. Put it back from your backup."""
+
+
+class RingReadOnly(Conflict):
+    """The key ring {path} was not changed: {reason}."""
+
+
+class KeyNeeded(Conflict):
+    """The key {key} ({purpose}) stays in the ring, because something needs it: {reasons}. Nothing was changed."""
+
+
+class UnknownRingKey(NotFound):
+    """There is no key {key!r} in the key ring {path}. `lastgood ring status` lists them."""
 
 
 class Unsealable(Unavailable):

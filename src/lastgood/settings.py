@@ -42,6 +42,14 @@ class Settings(BaseSettings):
         default="",
         description="PostgreSQL URL (postgresql://…) of the store; empty means SQLite in the data directory.",
     )
+    keyring: str = Field(
+        default="",
+        description="The key ring itself, base64 of its JSON; else it is keyring.json in the data directory.",
+        repr=False,
+    )
+    keyring_from: str = Field(
+        default="", description="The entry point of the group lastgood.keyrings that gives the key ring."
+    )
     server: str = Field(default="", description="Address of a Lastgood server for the command line to talk to.")
     token: str = Field(default="", description="Token that the command line shows to a remote server.", repr=False)
 

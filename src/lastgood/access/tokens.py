@@ -2,7 +2,7 @@
 
 import secrets
 
-from sqlalchemy import bindparam, delete, func, insert, select
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from lastgood.db import audit
 from lastgood.db import tables as t
@@ -37,8 +37,27 @@ def owner(tx: Tx, value: str) -> str | None:
     nothing of the stored tokens."""
     if not value.startswith("lg_"):
         return None
-    found: str | None = tx.connection.execute(_FIND, {"hash": tx.ring.lookup(value)}).scalar()
-    return found
+    found = _found(tx, value)
+    # Another process may have rotated the ring since this one read it.
+    return _found(tx, value) if found is None and tx.ring.follow() else found
+
+
+def _found(tx: Tx, value: str) -> str | None:
+    for hashed in tx.ring.lookups(value):
+        found: str | None = tx.connection.execute(_FIND, {"hash": hashed}).scalar()
+        if found is not None:
+            return found
+    return None
+
+
+def rehash(tx: Tx, value: str) -> bool:
+    """Keep a token that was seen under the hash that the ring's newest lookup key gives it. False where it is kept
+    so already."""
+    newest, *older = tx.ring.lookups(value)
+    changed = 0
+    for former in older:
+        changed += tx.connection.execute(update(t.token).where(t.token.c.hash == former).values(hash=newest)).rowcount
+    return changed > 0
 
 
 def _add_admin(tx: Tx, who: Principal) -> str:

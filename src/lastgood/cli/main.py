@@ -27,6 +27,7 @@ from lastgood.cli import (
     output,
     promote,
     proofs,
+    ring,
     running,
     servers,
     standing,
@@ -119,6 +120,7 @@ add(
 )
 app.add_typer(keys.key, name="key", rich_help_panel="Doors and server")
 app.add_typer(admin.token, name="token", rich_help_panel="Doors and server")
+app.add_typer(ring.ring, name="ring", rich_help_panel="Doors and server")
 add(app, {"completion": admin.completion}, "Doors and server")
 LATE = (
     Late(
