@@ -1,15 +1,19 @@
 """What `lastgood.toml` declares of the world around the workflows: services and who answers for them, middleware,
-hooks, listeners, health endpoints and data checks.
+hooks, listeners, health endpoints, data checks and which channels are protected.
 
 Each is a table of its own with a name, such as ``[services.order-api]``. A plan that comes by API names them, and
 never a command or an address of its own."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lastgood import windows
+from lastgood.windows import Window
 
 Criticality = Literal["low", "medium", "high", "critical"]
 Names = tuple[str, ...]
@@ -164,6 +168,41 @@ class Audit(_Declared):
     callback_secret: str = Field(
         default="", description="Secret of its signature (Standard Webhooks, whsec_…); env:NAME is read.", repr=False
     )
+
+
+class Freeze(_Declared):
+    """A time in which a protected channel gets nothing new (see `lastgood.windows` for its forms)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    from_: str | datetime = Field(alias="from", description="2026-12-20T00:00Z, 'fri 16:00' or '22:00'.")
+    to: str | datetime = Field(description="The same form.")
+    zone: str = Field(default="UTC", description="On whose clocks, such as Europe/Berlin.")
+    reason: str = Field(min_length=1, max_length=500, description="What a person is told who is refused.")
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        self.window()
+        return self
+
+    def window(self) -> Window:
+        """The window that it declares."""
+        return windows.read(self.from_, self.to, self.zone)
+
+
+class Protected(_Declared):
+    """Channels that get nothing new without the approval of another identity, and at times nothing at all."""
+
+    workflows: Annotated[Names, Field(min_length=1, description="Slugs; patterns such as prod-* too.")]
+    channels: Annotated[Names, Field(min_length=1)] = ("live",)
+    approvals: int = Field(
+        default=1, ge=0, le=9, description="Identities other than the asking one; 0 for freezes only."
+    )
+    approval_hours: float = Field(default=4.0, gt=0, le=720, description="How long an approval counts.")
+    rollback_needs_approval: bool = Field(
+        default=False, description="Whether a plain rollback to a version that was there needs one too."
+    )
+    freezes: tuple[Freeze, ...] = ()
 
 
 class DifyServer(_Declared):

@@ -31,6 +31,7 @@
     │   ├── SignInRefused
     │   └── ProviderRefused               what an identity provider answered is not accepted
     ├── Denied                       403
+    │   └── SameIdentity                  four eyes are two identities
     ├── ForeignRequest               403  a page of somebody else's may have sent it
     ├── NotThroughProxy              403
     ├── NotFound                     404
@@ -53,6 +54,8 @@
     │   ├── UnknownToken
     │   ├── NoProvider
     │   ├── UnknownTile
+    │   ├── UnknownApproval
+    │   ├── UnknownRingKey
     │   └── NothingKept
     ├── Conflict                     409  the request is fine, the state of things is not
     │   ├── AdminExists
@@ -72,6 +75,9 @@
     │   ├── DoesNotFit
     │   ├── PlanRefused
     │   ├── PlanVoid
+    │   ├── ApprovalNeeded                a protected channel waits for another identity
+    │   ├── ApprovalVoid
+    │   ├── Frozen                        a protected channel in a freeze window
     │   ├── NotPromotable
     │   ├── OperationTaken
     │   ├── OperationOver
@@ -84,11 +90,14 @@
     │   ├── LogInconsistent               the audit log's tree does not extend what was signed
     │   ├── PublishedMeanwhile            somebody published in Dify
     │   ├── NotAsMeant                    Dify serves something else than was published
-    │   └── NothingToHeal
+    │   ├── NothingToHeal
+    │   ├── RingReadOnly                  a key ring that cannot be changed from here
+    │   └── KeyNeeded
     ├── ChannelMoved                 412  another move came first
     ├── GenerationRequired           428
     ├── TooManySignIns               429
     ├── ServerRefused                     what a server said to the command line
+    │   └── ServerWaits                   it waits for an approval
     ├── DifyError                    502  what came of asking a Dify server
     │   ├── DifyUnreachable               no answer at all
     │   │   └── DifyTimeout          504
@@ -316,6 +325,11 @@ class NotThroughProxy(LastgoodError):
     status = 403
 
 
+class SameIdentity(Denied):
+    """{actor} asked for {approval} and cannot answer it too: an approval comes from another identity. Ask somebody
+    else to run `lastgood approve {approval}`."""
+
+
 class NotFound(LastgoodError):
     """{detail}"""
 
@@ -388,6 +402,10 @@ class UnknownRole(NotFound):
 class UnknownGrant(NotFound):
     """{subject} was not granted the role {role} on {on} here; it holds {held}. A grant that came from a source is
     revoked there."""
+
+
+class UnknownApproval(NotFound):
+    """There is no approval {approval!r}. `lastgood approvals` lists them."""
 
 
 class UnknownListener(NotFound):
@@ -499,6 +517,24 @@ class PlanVoid(Conflict):
     again."""
 
 
+class ApprovalNeeded(Conflict):
+    """This {kind} moves {channels}, which is protected ({rule}): it needs the approval of {who}, and is kept as
+    {approval}. Ask somebody to run `lastgood approve {approval}`, then run the same command again; nothing was
+    changed."""
+
+    exit_code = 4
+
+
+class ApprovalVoid(Conflict):
+    """{approval} does not let this pass: {reason}. Run the command without --approval to ask anew; nothing was
+    changed."""
+
+
+class Frozen(Conflict):
+    """{channel} of {workflow} gets nothing new until {until} ({rule}: {reason}). A plain rollback still works; in an
+    emergency --break-glass with a --reason passes, and pages. Nothing was changed."""
+
+
 class StillCapturing(Conflict):
     """{server} is being captured already. Wait for that; its progress is at `GET /v1/servers/{server}/capture`."""
 
@@ -578,6 +614,12 @@ class TooManySignIns(LastgoodError):
 
 class ServerRefused(LastgoodError):
     """{detail}"""
+
+
+class ServerWaits(ServerRefused):
+    """{detail}"""
+
+    exit_code = 4
 
 
 class DifyError(LastgoodError):
@@ -735,6 +777,18 @@ class DataDirectoryTaken(Unavailable):
 
 class KeyRingDamaged(Unavailable):
     """The key ring {path} cannot be read ({reason}), so no secret can be opened. Put it back from your backup."""
+
+
+class RingReadOnly(Conflict):
+    """The key ring {path} was not changed: {reason}."""
+
+
+class KeyNeeded(Conflict):
+    """The key {key} ({purpose}) stays in the ring, because something needs it: {reasons}. Nothing was changed."""
+
+
+class UnknownRingKey(NotFound):
+    """There is no key {key!r} in the key ring {path}. `lastgood ring status` lists them."""
 
 
 class Unsealable(Unavailable):

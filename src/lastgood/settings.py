@@ -27,6 +27,7 @@ from lastgood.catalogue import (
     Middleware,
     Oidc,
     Position,
+    Protected,
     Rollback,
     Service,
 )
@@ -42,6 +43,14 @@ class Settings(BaseSettings):
     database: str = Field(
         default="",
         description="PostgreSQL URL (postgresql://…) of the store; empty means SQLite in the data directory.",
+    )
+    keyring: str = Field(
+        default="",
+        description="The key ring itself, base64 of its JSON; else it is keyring.json in the data directory.",
+        repr=False,
+    )
+    keyring_from: str = Field(
+        default="", description="The entry point of the group lastgood.keyrings that gives the key ring."
     )
     server: str = Field(default="", description="Address of a Lastgood server for the command line to talk to.")
     token: str = Field(default="", description="Token that the command line shows to a remote server.", repr=False)
@@ -190,6 +199,11 @@ class Settings(BaseSettings):
         default=Audit.model_validate({}),
         description="When the audit log's checkpoints are signed, and where they go.",
     )
+    protected: dict[str, Protected] = Field(default={}, description="Channels that are changed by two people only.")
+    break_glass_command: tuple[str, ...] = Field(
+        default=(), description="Command that pages when somebody passes a protection by break-glass."
+    )
+    break_glass_url: str = Field(default="", description="URL that is told the same by POST, in JSON.", repr=False)
     alert_webhook: str = Field(
         default="",
         validation_alias=AliasChoices("LASTGOOD_ALERT_WEBHOOK", "ALERT_WEBHOOK", "alert_webhook"),
@@ -221,7 +235,8 @@ def load(**flags: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise InvalidSetting(name=name, value=str(first.get("input")), reason=first["msg"]) from None
+        reason = first["msg"].removeprefix("Value error, ")  # pydantic's words before ours
+        raise InvalidSetting(name=name, value=str(first.get("input")), reason=reason) from None
     except SettingsError as error:  # a variable that must hold JSON holds none; it may hold a key, so it is not shown
         found = re.search(r'field "(\w+)"', str(error))
         name = f"LASTGOOD_{found[1].upper() if found else '*'}"

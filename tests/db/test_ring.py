@@ -28,7 +28,8 @@ def test_the_file_is_for_its_owner_only_and_holds_one_key_of_each_purpose(ring: 
     assert [key["purpose"] for key in keys] == ["seal", "fingerprint", "lookup", "log"]
     assert len({key["key"] for key in keys}) == 4
     assert all(len(base64.b64decode(key["key"])) == 32 for key in keys)
-    assert list(ring.path.parent.iterdir()) == [ring.path], "something is left lying beside it"
+    beside = {one.name for one in ring.path.parent.iterdir()}
+    assert beside == {"keyring.json", "keyring.json.bak"}, "something is left lying beside it"
 
 
 @given(value=st.text(), place=st.text())
@@ -82,8 +83,7 @@ def test_a_newer_key_writes_and_an_older_one_still_opens(ring: KeyRing) -> None:
     assert both.unseal(sealed, PLACE) == VALUE
     assert b"snewer" in both.seal(VALUE, PLACE)
     assert both.fingerprint(VALUE) == ring.fingerprint(VALUE)
-    with pytest.raises(Unsealable, match="snewer"):
-        ring.unseal(both.seal(VALUE, PLACE), PLACE)
+    assert ring.unseal(both.seal(VALUE, PLACE), PLACE) == VALUE, "whoever meets an unknown key reads the ring again"
 
 
 def test_fingerprints_compare_and_tell_nothing(ring: KeyRing) -> None:
@@ -139,7 +139,8 @@ def test_a_ring_of_an_earlier_release_is_completed_once_and_keeps_its_keys(ring:
     assert kept[-1]["purpose"] == "log"
     assert {one.log_seeds[-1] for one in rings} == {base64.b64decode(kept[-1]["key"])}
     assert stat.S_IMODE(ring.path.stat().st_mode) == 0o600
-    assert list(ring.path.parent.iterdir()) == [ring.path], "something is left lying beside it"
+    beside = {one.name for one in ring.path.parent.iterdir()}
+    assert beside == {"keyring.json", "keyring.json.bak"}, "something is left lying beside it"
 
 
 def test_a_ring_that_cannot_be_completed_opens_secrets_all_the_same(
@@ -151,7 +152,7 @@ def test_a_ring_that_cannot_be_completed_opens_secrets_all_the_same(
     def refuse(*_: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("lastgood.db.ring._written", refuse)
+    monkeypatch.setattr("lastgood.db.keyrings.File._written", refuse)
     found = KeyRing.open(ring.path)
     assert found.unseal(sealed, PLACE) == VALUE
     with pytest.raises(KeyRingDamaged, match="no key of the audit log"):

@@ -63,7 +63,8 @@ def begin(tx: Tx, person_pk: int, *, address: str, seconds: float, roles: Iterab
 def find(tx: Tx, value: str, *, idle_seconds: float) -> Session | None:
     """The session `value`, if it is in force: neither over nor without a request for `idle_seconds`, and its person
     is not shut out."""
-    row = tx.connection.execute(_FIND, {"hash": tx.ring.lookup(_named(value))}).first()
+    hashes = tx.ring.lookups(_named(value))
+    row = next((one for one in (tx.connection.execute(_FIND, {"hash": h}).first() for h in hashes) if one), None)
     if row is None or row.expires_at <= tx.now or row.seen_at <= _later(tx, -idle_seconds):
         return None
     roles = frozenset(json.loads(row.roles))
@@ -82,7 +83,8 @@ def seen(tx: Tx, session: Session) -> None:
 
 def end(tx: Tx, value: str) -> None:
     """End the session `value`, if there is one."""
-    tx.connection.execute(_END, {"hash": tx.ring.lookup(_named(value))})
+    for hashed in tx.ring.lookups(_named(value)):
+        tx.connection.execute(_END, {"hash": hashed})
 
 
 def end_all(tx: Tx, person_pk: int) -> None:

@@ -36,6 +36,7 @@ _USED = (
     )
     .values(used_at=bindparam("now"))
 )
+_REHASH = update(t.token).where(t.token.c.hash == bindparam("former")).values(hash=bindparam("newest"))
 _HELD = select(t.grant.c.subject, t.grant.c.role, t.grant.c.resource, t.grant.c.expires_at).where(
     t.grant.c.subject.startswith("token:"),
     t.grant.c.source == grants.LOCAL,
@@ -130,8 +131,17 @@ def find(tx: Tx, value: str) -> Token | None:
     tells nothing of the stored tokens."""
     if not value.startswith(PREFIX):
         return None
-    row = tx.connection.execute(_FIND, {"hash": tx.ring.lookup(value)}).first()
-    return _token(row, tx.now) if row is not None else None
+    found = _found(tx, value)
+    # Another process may have rotated the ring since this one read it.
+    return _found(tx, value) if found is None and tx.ring.follow() else found
+
+
+def _found(tx: Tx, value: str) -> Token | None:
+    for hashed in tx.ring.lookups(value):
+        row = tx.connection.execute(_FIND, {"hash": hashed}).first()
+        if row is not None:
+            return _token(row, tx.now)
+    return None
 
 
 def owner(tx: Tx, value: str) -> Token | None:
@@ -145,9 +155,13 @@ def is_stale(tx: Tx, token: Token) -> bool:
     return token.used_at is None or token.used_at < _before(tx)
 
 
-def used(tx: Tx, name: str) -> None:
-    """Note that a token is used now, unless that was noted lately."""
+def used(tx: Tx, name: str, value: str) -> None:
+    """Note that a token is used now, unless that was noted lately, and keep it under the hash that the ring's newest
+    lookup key gives its value."""
     tx.connection.execute(_USED, {"token": name, "before": _before(tx), "now": tx.now})
+    newest, *older = tx.ring.lookups(value)
+    for former in older:
+        tx.connection.execute(_REHASH, {"former": former, "newest": newest})
 
 
 def listing(tx: Tx) -> list[dict[str, Any]]:

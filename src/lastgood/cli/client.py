@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from lastgood.errors import InvalidSetting, NotFound, ServerRefused, ServerUnreachable, Unavailable
+from lastgood.errors import InvalidSetting, NotFound, ServerRefused, ServerUnreachable, ServerWaits, Unavailable
 
 # httpx loads its own command line with it, and that rich, click and pygments: two thirds of its import time.
 sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # None: not to be had
@@ -267,7 +267,8 @@ def _refusal(answer: httpx.Response, url: str) -> ServerRefused | Unavailable:
         )
     if answer.status_code == 401:
         detail += " The command line takes it from LASTGOOD_TOKEN or --token."
-    return ServerRefused(detail=detail, problem=code, status=answer.status_code)
+    refused = ServerWaits if code == "approval-needed" else ServerRefused
+    return refused(detail=detail, problem=code, status=answer.status_code)
 
 
 def _lives(pid: int) -> bool:

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from lastgood import dsl
-from lastgood.db import audit
+from lastgood.db import audit, envelope
 from lastgood.db import tables as t
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx, parse_time, utc_text
@@ -288,7 +288,10 @@ def add(
     ).scalar_one()
     version = by_pk(tx, version_pk)
     for name, value in secrets.items():
-        sealed = {"fingerprint": tx.ring.fingerprint(value), "sealed": tx.ring.seal(value, f"{version.id}/{name}")}
+        sealed = {
+            "fingerprint": tx.ring.fingerprint(value),
+            "sealed": envelope.seal(tx, value, f"{version.id}/{name}"),
+        }
         tx.connection.execute(_ADD_SECRET, {"version_pk": version_pk, "name": name, **sealed})
     audit.append(tx, who, "workflow:push", f"workflow/{workflow.id}/version/{version.id}", after=digest, reason=note)
     audit.emit(tx, "version.pushed", workflow.id, {"version": version.id, "digest": digest, "actor": who.name})
@@ -341,7 +344,7 @@ def add_snapshot(
 def secrets_of(tx: Tx, version: Version) -> dict[str, str]:
     """The secret values of `version` by variable name, opened. Never log or return them to a user."""
     rows = tx.connection.execute(_SECRETS, {"version": version.pk})
-    return {row.name: tx.ring.unseal(bytes(row.sealed), f"{version.id}/{row.name}") for row in rows}
+    return {row.name: envelope.unseal(tx, bytes(row.sealed), f"{version.id}/{row.name}") for row in rows}
 
 
 def document_of(tx: Tx, version: Version, *, whole: bool = False) -> dsl.Document:

@@ -95,7 +95,7 @@ def move(doing: Doing, tx: Tx) -> Result:
         common: dict[str, Any] = {
             "channel": planned.channel,
             "expected": planned.expected_generation + (adopted is not None),
-            "reason": plan.reason,
+            "reason": report.reason_of(plan),
             "force": plan.force,
             "operation": operation.id,
         }

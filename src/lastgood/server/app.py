@@ -12,6 +12,7 @@ from lastgood.errors import Unavailable
 from lastgood.release.verification import Upstream
 from lastgood.server import (
     access,
+    approvals,
     audit,
     checks,
     cluster,
@@ -74,7 +75,7 @@ def make_app(
     for part in (
         *(documents, meaning, impact, pointers, operations, proofs, checks, state, triggers, cluster),
         *(servers, drafts, standing, promotion, kit),
-        *(access, audit, people, sessions, tokens),
+        *(access, approvals, audit, people, sessions, tokens),
     ):
         # The routes as they stand: `include_router` builds all of them again, for each command without a server.
         app.router.routes.extend(part.router.routes)

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from lastgood.access.log import sending, tree
 from lastgood.access.log.destinations import named
 from lastgood.db import process
+from lastgood.db.keyrings import File
 from lastgood.errors import EngineMissing, LastgoodError, LogInconsistent
 from lastgood.history import channels, smokes, versions, workflows
 from lastgood.server.context import Context
@@ -78,6 +79,9 @@ def _disk(served: Context) -> Iterator[dict[str, Any]]:
 
 
 def _files(served: Context) -> Iterator[dict[str, Any]]:
+    if not isinstance(served.store.ring.source, File):
+        yield _finding("key ring", "ok", f"it comes from {served.store.ring.source.name}")
+        return
     path: Path = served.store.ring.path
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:

@@ -129,7 +129,7 @@ def _token(store: Store, value: str) -> str:
     if token.expired:
         raise TokenExpired(name=token.name, expires_at=token.expires_at)
     if stale:
-        _note(store, lambda tx: tokens.used(tx, token.name))
+        _note(store, lambda tx: tokens.used(tx, token.name, value))
     return token.name
 
 
