@@ -1,8 +1,7 @@
-"""What a decision costs with 10,000 users, 1,000 roles and 110,000 grants, beside casbin on the same set; and how soon
-every process knows of a change.
+"""What a decision costs with 10,000 users, 1,000 roles and 110,000 grants, beside casbin on the same set; and how
+soon every process knows of a change.
 
-``uv run python -m benchmarks.decisions [--users 10000] [--checks 100000] [--casbin 50] [--rounds 200] [--processes 4]``
-fills a store, asks for random users, actions and workflows, and compares casbin's answers with ours. Then it grants
+``uv run python -m benchmarks.decisions [--users 10000] [--checks 100000] [--casbin 50] [--rounds 200]`` fills a store, asks for random users, actions and workflows, and compares casbin's answers with ours. Then it grants
 and revokes, and each process says when its first decision saw it: on SQLite, and on a PostgreSQL server of its own.
 
 casbin comes with the development group (``uv sync``); nothing else uses it."""
@@ -22,7 +21,7 @@ from itertools import batched
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import casbin
+import casbin  # type: ignore[import-untyped]
 from sqlalchemy import insert
 
 from benchmarks.rule3 import postgres

@@ -1,6 +1,7 @@
 """Roles and grants: what is accepted, what rules mean, and that a change holds at once and everywhere."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -289,3 +290,11 @@ def test_every_built_in_rule_stands_for_an_action_of_the_catalogue() -> None:
                 assert pattern in (*actions.CATALOGUE, "*"), (role.name, pattern)
             for resource in rule.resources:
                 check_resource(resource)
+
+
+def test_the_documentation_has_every_action_and_role() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "access.md").read_text(encoding="utf-8")
+    for name, what in actions.CATALOGUE.items():
+        assert f"| `{name.replace('*', 'NAME')}` | {what} |" in text, name
+    for name in BUILT_IN:
+        assert f"\n| `{name}` | " in text, name
