@@ -47,6 +47,7 @@
     │   ├── UnknownDraft
     │   ├── UnknownPerson
     │   ├── UnknownRole
+    │   ├── UnknownGrant
     │   ├── UnknownToken
     │   ├── NoProvider
     │   └── NothingKept
@@ -370,6 +371,11 @@ class UnknownRole(NotFound):
     """There is no role {role!r}. `lastgood role list` lists them; `lastgood role create` makes one."""
 
 
+class UnknownGrant(NotFound):
+    """{subject} was not granted the role {role} on {on} here; it holds {held}. A grant that came from a source is
+    revoked there."""
+
+
 class UnknownListener(NotFound):
     """There is no listener {listener!r}; lastgood.toml declares: {known}. Declare [listeners.{listener}] there, or
     take the name out of the plan."""
@@ -404,8 +410,8 @@ class BuiltInRole(Conflict):
 
 
 class RoleHeld(Conflict):
-    """The role {role} is not taken away: {count} {grants} give it. `lastgood grants --role {role}` lists them; revoke
-    them first."""
+    """The role {role} is held by {count} {grants}, so it is not taken away. `lastgood grants --role {role}` lists
+    them; revoke them first."""
 
 
 class LastAdmin(Conflict):

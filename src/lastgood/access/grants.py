@@ -14,7 +14,7 @@ from lastgood.db import audit
 from lastgood.db import tables as t
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
-from lastgood.errors import LastAdmin
+from lastgood.errors import InvalidRequest, LastAdmin
 
 ADMIN, EVERYTHING = "admin", "*"
 LOCAL = "local"  # the source of what people grant here
@@ -36,6 +36,11 @@ _HOLDERS = (
         _G.c.present,
         or_(_G.c.expires_at.is_(None), _G.c.expires_at > bindparam("now")),
     )
+)
+_ADMINS = _HOLDERS.where(
+    _G.c.resource == EVERYTHING,
+    _G.c.subject != "local",
+    _G.c.subject.not_like("service:%"),
 )
 _LIST = (
     select(
@@ -134,6 +139,12 @@ class Row:
             "granted_by": self.changed_by,
         }
 
+    @property
+    def sentence(self) -> str:
+        """``viewer on workflow:prod-*``, and where it came from."""
+        of = "" if self.source == LOCAL else f" (from {self.source})"
+        return f"{self.role} on {self.resource}{of}"
+
 
 def listing(
     tx: Tx,
@@ -165,6 +176,13 @@ def holders_of(tx: Tx, role: str) -> int:
     return int(tx.connection.execute(_HOLDERS, asked).scalar_one())
 
 
+def give(tx: Tx, who: Principal, grant: Grant) -> Outcome:
+    """Grant as a person does. Raises `InvalidRequest` for an end that has come."""
+    if grant.expires_at is not None and grant.expires_at <= tx.now:
+        raise InvalidRequest(where="expires", reason=f"{grant.expires_at} has passed; name a time to come")
+    return put(tx, who, grant)
+
+
 def revoke(tx: Tx, who: Principal, grant: Grant) -> Outcome:
     """Take a grant away as a person does. Raises `LastAdmin` where nobody would be left who has everything, unless
     `who` works on the data directory itself, which needs no grant."""
@@ -175,6 +193,6 @@ def revoke(tx: Tx, who: Principal, grant: Grant) -> Outcome:
 
 
 def has_admin(tx: Tx) -> bool:
-    """Whether somebody has the role admin on everything, by a grant."""
+    """Whether a person or a token has the role admin on everything, by a grant that has not ended."""
     asked = {"workspace": tx.workspace, "role": ADMIN, "now": tx.now}
-    return bool(tx.connection.execute(_HOLDERS.where(_G.c.resource == EVERYTHING), asked).scalar_one())
+    return bool(tx.connection.execute(_ADMINS, asked).scalar_one())

@@ -131,7 +131,7 @@ BUILT_IN: Final = {
                 allow(
                     *("workflow:read", "workflow:push", "workflow:publish", "workflow:rollback", "workflow:rehearse"),
                     *("workflow:verify", "workflow:mark", "workflow:archive", "channel:move:*", "operation:read"),
-                    *("trigger:read", "target:read", "target:capture"),
+                    *("trigger:fire", "trigger:read", "target:read", "target:capture"),
                 ),
             ),
             True,

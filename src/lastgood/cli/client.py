@@ -73,9 +73,9 @@ class Client:
         sent = {name: value for name, value in (body or {}).items() if value is not None}
         return self._ask("POST", path, params or {}, json=sent, headers=headers).json()
 
-    def delete(self, *path: str) -> None:
+    def delete(self, *path: str, **query: Any) -> None:
         """``DELETE /v1/…``."""
-        self._ask("DELETE", path, {})
+        self._ask("DELETE", path, query)
 
     def file(self, *path: str, **query: Any) -> bytes:
         """The bytes of ``GET /v1/…``, as the server sent them."""

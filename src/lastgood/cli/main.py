@@ -12,6 +12,7 @@ from typer.main import get_command
 
 import lastgood
 from lastgood.cli import (
+    access,
     admin,
     checks,
     cluster,
@@ -115,6 +116,12 @@ add(
     },
     "See how things stand",
 )
+add(
+    app,
+    {"grant": access.grant, "revoke": access.revoke, "grants": access.grants, "can": access.can},
+    "Who may do what",
+)
+app.add_typer(access.role, name="role", rich_help_panel="Who may do what")
 app.add_typer(keys.key, name="key", rich_help_panel="Doors and server")
 app.add_typer(people.person, name="person", rich_help_panel="Doors and server")
 app.add_typer(admin.token, name="token", rich_help_panel="Doors and server")

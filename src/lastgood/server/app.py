@@ -11,6 +11,7 @@ from lastgood.dsl.rules import RULES, RuleSettings
 from lastgood.errors import Unavailable
 from lastgood.release.verification import Upstream
 from lastgood.server import (
+    access,
     checks,
     cluster,
     documents,
@@ -71,7 +72,7 @@ def make_app(
     app.add_middleware(Doorstep, way=way or Way.of(settings.trusted_proxies, only=False))
     for part in (
         *(documents, meaning, impact, pointers, operations, proofs, checks, state, triggers, cluster),
-        *(servers, drafts, standing, promotion, kit),
+        *(servers, drafts, standing, promotion, kit, access),
         *(people, sessions, tokens),
     ):
         app.include_router(part.router)

@@ -17,7 +17,8 @@ from lastgood.db.tx import Tx
 from lastgood.errors import GenerationRequired, InvalidRequest
 from lastgood.release.means import Means
 from lastgood.release.verification import Upstream
-from lastgood.server import identity
+from lastgood.server import asking, identity
+from lastgood.server.asking import Thing
 from lastgood.server.operators import Operators
 from lastgood.server.watching import Watching
 from lastgood.targets.dify.servers import Clients
@@ -82,18 +83,29 @@ _BEARER = HTTPBearer(scheme_name="token", description="An API token, lg_…", au
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
 
 
-def may(action: str) -> Callable[[Request, Credentials], Principal]:
+def may(action: str, *, on: str = "", moves: bool = False) -> Callable[[Request, Credentials], Principal]:
     """A dependency that lets the caller pass who may do `action` on the path's thing, and gives the principal.
 
-    Raises `Unauthenticated`, `Denied`."""
+    A path that names no thing is about the resource `on`; without it, about anything on which the caller may do that:
+    the route shows only such, or asks again for what its body names. `moves`: it moves the path's channel, which is
+    asked for too. Raises `Unauthenticated`, `Denied`, `NotFound`."""
 
     def check(request: Request, shown: Credentials) -> Principal:
         context = context_of(request)
         who = _identify(request, context, shown.credentials if shown else "")
-        decisions.require(context.store, who, action, resource_of(request))
+        request.state.who = who  # errors that name things look at it
+        thing = thing_of(request)
+        if on:
+            decisions.require(context.store, who, action, on)
+        elif thing is None:
+            asking.require_anywhere(context.store, who, action)
+        else:
+            also = (asking.moving(request.path_params["channel"]),) if moves else ()
+            asking.require(context.store, who, thing, action, *also)
         return who
 
     check.action = action  # type: ignore[attr-defined]  # read by the test that every route asks
+    check.moves = moves  # type: ignore[attr-defined]
     return check
 
 
@@ -104,12 +116,12 @@ def signed_in(request: Request, shown: Credentials) -> Principal:
     return _identify(request, context_of(request), shown.credentials if shown else "")
 
 
-def resource_of(request: Request) -> str:
-    """The path of the thing a request is about, such as ``workflow/prod-invoice``."""
-    for name in ("workflow", "version", "snapshot", "operation", "server", "draft"):
-        if name in request.path_params:
-            return f"{name}/{request.path_params[name]}"
-    return request.url.path
+def thing_of(request: Request) -> Thing | None:
+    """What the path of a request is about; None where that stands in its body, or it is about all there is."""
+    for kind in asking.KINDS:
+        if kind in request.path_params:
+            return Thing(kind, request.path_params[kind])
+    return None
 
 
 def _identify(request: Request, context: Context, value: str) -> Principal:

@@ -5,7 +5,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from lastgood.errors import InvalidRequest, LastgoodError, TooManySignIns, Unauthenticated
+from lastgood.access import decisions
+from lastgood.errors import (
+    ForeignVersion,
+    IdTaken,
+    InvalidRequest,
+    LastgoodError,
+    TooManySignIns,
+    Unauthenticated,
+    UnknownVersion,
+)
 
 _TYPE = "application/problem+json"
 
@@ -22,8 +31,8 @@ def add_problems(app: FastAPI) -> None:
     """Answer every error of `app` with a problem document."""
 
     @app.exception_handler(LastgoodError)
-    def ours(_: Request, error: LastgoodError) -> JSONResponse:
-        return problem(error)
+    def ours(request: Request, error: LastgoodError) -> JSONResponse:
+        return problem(_told_to(request, error))
 
     @app.exception_handler(RequestValidationError)
     def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -43,6 +52,21 @@ def add_problems(app: FastAPI) -> None:
     def unexpected(_: Request, error: Exception) -> JSONResponse:
         # The text of an unknown error may hold anything; only its kind is told.
         return problem(LastgoodError(detail=f"{type(error).__name__}; the server's log has the trace"))
+
+
+def _told_to(request: Request, error: LastgoodError) -> LastgoodError:
+    """`error` as the caller may hear it: what belongs to a workflow that it may not read is not there for it."""
+    if isinstance(error, ForeignVersion) and not _reads(request, str(error.data["owner"])):
+        return UnknownVersion(version=error.data["version"], where=f" of {error.data['workflow']}")
+    if isinstance(error, IdTaken) and (owner := error.data.get("owner")) and not _reads(request, str(owner)):
+        return IdTaken(kind=error.data["kind"], value=error.data["value"], by="")
+    return error
+
+
+def _reads(request: Request, slug: str) -> bool:
+    who = getattr(request.state, "who", None)
+    store = request.app.state.context.store
+    return who is not None and decisions.check_permission(store, who, "workflow:read", f"workflow:{slug}").allowed
 
 
 def problem(error: LastgoodError) -> JSONResponse:
