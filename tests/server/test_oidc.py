@@ -1,7 +1,7 @@
-"""Signing in with an identity provider: one that is good, and all the ways in which one, or somebody between, is not."""
+"""Signing in with an identity provider: one that is good, and all the ways in which one is not."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import httpx
@@ -135,13 +135,14 @@ BAD_CLAIMS: dict[str, dict[str, object]] = {
 }
 
 
-@pytest.mark.parametrize("claims", BAD_CLAIMS.values(), ids=BAD_CLAIMS)
-def test_an_id_token_that_says_the_wrong_thing_is_refused(place: Place, claims: dict[str, object]) -> None:
-    place.provider.claims = claims
-    answer = place.sign_in()
-    told = is_problem(answer, 401)
-    assert told["type"].endswith("provider-refused") and "ID token is not valid" in told["detail"]
-    assert "set-cookie" not in answer.headers
+def test_an_id_token_that_says_the_wrong_thing_is_refused(place: Place) -> None:
+    for wrong, claims in BAD_CLAIMS.items():
+        place.provider.claims = claims
+        answer = place.sign_in()
+        assert answer.status_code == 401, (wrong, answer.text)
+        told = is_problem(answer, 401)
+        assert told["type"].endswith("provider-refused") and "ID token is not valid" in told["detail"]
+        assert "set-cookie" not in answer.headers
     with place.store.read() as tx:
         assert people.listing(tx) == []
 
@@ -158,16 +159,13 @@ def by_another_key(one: Provider) -> None:
     one.published, one.key = one.key, rsa.generate_private_key(65537, 2048)
 
 
-@pytest.mark.parametrize("spoil", [by_none, by_everybody, by_another_key])
-def test_an_id_token_that_is_not_signed_by_the_provider_is_refused(
-    place: Place, running: Provider, spoil: Callable[[Provider], None]
-) -> None:
+def test_an_id_token_that_is_not_signed_by_the_provider_is_refused(place: Place, running: Provider) -> None:
     key = running.key
-    try:
-        spoil(place.provider)
+    for spoil in (by_none, by_everybody, by_another_key):
+        running.algorithm, running.key, running.published = "RS256", key, None
+        spoil(running)
         is_problem(place.sign_in(), 401)
-    finally:
-        running.key = key
+    running.key = key
 
 
 def test_a_sign_in_that_this_browser_did_not_begin_is_refused(place: Place) -> None:
@@ -219,36 +217,38 @@ def test_who_takes_too_long_begins_again(place: Place, monkeypatch: pytest.Monke
     assert "took too long" in is_problem(place.back(cookie, state=state, code=code), 401)["detail"]
 
 
-@pytest.mark.parametrize(
-    ("claims", "status", "said"),
-    [
-        ({"preferred_username": "grace"}, 409, "belongs to another person"),
-        ({"preferred_username": "token:admin"}, 400, "colon"),
-        ({"preferred_username": "local"}, 400, "means something else"),
-        ({"preferred_username": "a\nb"}, 400, "control"),
-        ({"preferred_username": None}, 401, "no name here"),
-        ({"preferred_username": None, "email": "ada@example.com"}, 401, "no name here"),
-        ({"preferred_username": None, "email": "ada@example.com", "email_verified": "true"}, 401, "no name here"),
-        ({"preferred_username": None, "email": "ada@example.com", "email_verified": True}, 303, ""),
-        ({"preferred_username": ["ada"]}, 401, "no name here"),
-        ({"groups": {"sre": 1}}, 303, ""),
-        ({"groups": ["sre", 7, None, ["board"]]}, 303, ""),
-    ],
-)
-def test_a_name_is_taken_from_nobody(place: Place, claims: dict[str, object], status: int, said: str) -> None:
+NAMES: list[tuple[dict[str, object], int, str]] = [
+    ({"preferred_username": "grace"}, 409, "belongs to another person"),
+    ({"preferred_username": "token:admin"}, 400, "colon"),
+    ({"preferred_username": "local"}, 400, "means something else"),
+    ({"preferred_username": "a\nb"}, 400, "control"),
+    ({"preferred_username": None}, 401, "no name here"),
+    ({"preferred_username": None, "email": "ada@example.com"}, 401, "no name here"),
+    ({"preferred_username": None, "email": "ada@example.com", "email_verified": "true"}, 401, "no name here"),
+    ({"preferred_username": None, "email": "ada@example.com", "email_verified": True}, 303, ""),
+    ({"preferred_username": ["ada"]}, 401, "no name here"),
+    ({"groups": {"sre": 1}}, 303, ""),
+    ({"groups": ["sre", 7, None, ["board"]]}, 303, ""),
+]
+
+
+def test_a_name_is_taken_from_nobody(place: Place) -> None:
     place.store.write(lambda tx: people.create(tx, ALICE, "grace", password="x"))
     place.store.write(lambda tx: grants.put(tx, ALICE, Grant("grace", "admin")))
-    place.provider.claims = claims
-    answer = place.sign_in()
-    if status == 303:
-        assert answer.status_code == 303, answer.text
-        assert "admin" not in str(place.session(answer)["roles"])
-    else:
-        assert said in is_problem(answer, status)["detail"]
+    for number, (claims, status, said) in enumerate(NAMES):
+        place.provider.claims = {"sub": f"subject-{number}", **claims}
+        answer = place.sign_in()
+        assert answer.status_code == status, (claims, answer.text)
+        if status == 303:
+            assert "admin" not in str(place.session(answer)["roles"])
+            place.store.write(lambda tx: tx.connection.exec_driver_sql("DELETE FROM session"))
+            place.store.write(lambda tx: tx.connection.exec_driver_sql("DELETE FROM person WHERE issuer is not null"))
+        else:
+            assert said in is_problem(answer, status)["detail"]
 
 
 def test_who_is_shut_out_here_is_shut_out(place: Place) -> None:
-    place.sign_in()
+    assert place.sign_in().status_code == 303
     place.store.write(lambda tx: people.set_disabled(tx, ALICE, people.find(tx, "ada"), True))
     is_problem(place.sign_in(), 401)
 

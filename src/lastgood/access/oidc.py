@@ -13,7 +13,7 @@ import threading
 import time
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote_plus, urlsplit
 
 from lastgood.catalogue import Oidc
 from lastgood.db.ring import KeyRing
@@ -58,6 +58,9 @@ class Provider:
 
     def way_there(self, ring: KeyRing) -> tuple[str, str]:
         """The address that a browser is sent to, and what it is to remember (sealed, for a cookie)."""
+        from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
+        from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
         metadata = self._discovered()
         memory = {
             "state": secrets.token_urlsafe(24),
@@ -65,13 +68,17 @@ class Provider:
             "verifier": secrets.token_urlsafe(48),
             "at": time.time(),
         }
-        with _http() as http:
-            url, _ = self._client(http).create_authorization_url(
-                metadata["authorization_endpoint"],
-                state=memory["state"],
-                nonce=memory["nonce"],
-                code_verifier=memory["verifier"],
-            )
+        url = prepare_grant_uri(
+            metadata["authorization_endpoint"],
+            client_id=self._settings.client_id,
+            response_type="code",
+            redirect_uri=self._settings.redirect_url,
+            scope=" ".join(self._settings.scopes),
+            state=memory["state"],
+            nonce=memory["nonce"],
+            code_challenge=create_s256_code_challenge(memory["verifier"]),
+            code_challenge_method="S256",
+        )
         return url, ring.seal(json.dumps(memory), _CONTEXT).hex()
 
     def way_back(self, ring: KeyRing, remembered: str, state: str, code: str) -> tuple[Identity, str]:
@@ -83,35 +90,37 @@ class Provider:
         claims = self._verified(self._token(metadata, code, memory["verifier"]), memory["nonce"], metadata)
         return self._identity(claims), hashlib.sha256(memory["state"].encode()).hexdigest()
 
-    def _client(self, http: Any) -> Any:
-        from authlib.oauth2.client import OAuth2Client
-
-        return OAuth2Client(
-            http,
-            client_id=self._settings.client_id,
-            client_secret=self._secret() or None,
-            scope=" ".join(self._settings.scopes),
-            redirect_uri=self._settings.redirect_url,
-            code_challenge_method="S256",
-        )
-
     def _secret(self) -> str:
         value = self._settings.client_secret
         return os.environ.get(value.removeprefix(_ENVIRONMENT), "") if value.startswith(_ENVIRONMENT) else value
 
     def _token(self, metadata: dict[str, Any], code: str, verifier: str) -> str:
         import httpx
-        from authlib.common.errors import AuthlibBaseError
+        from authlib.oauth2.rfc6749.parameters import prepare_token_request
 
-        with _http() as http:
-            try:
-                answer = self._client(http).fetch_token(
-                    metadata["token_endpoint"], grant_type="authorization_code", code=code, code_verifier=verifier
-                )
-            except AuthlibBaseError as error:
-                raise ProviderRefused(reason=f"it does not take the code ({_word(error.error)})") from None
-            except (httpx.HTTPError, ValueError) as error:
-                raise self._unreachable(type(error).__name__) from None
+        settings, secret = self._settings, self._secret()
+        body = prepare_token_request(
+            "authorization_code",
+            code=code,
+            redirect_uri=settings.redirect_url,
+            code_verifier=verifier,
+            **({} if secret else {"client_id": settings.client_id}),
+        )
+        # RFC 6749, 2.3.1: both are written as in a form before they are joined.
+        auth = (quote_plus(settings.client_id), quote_plus(secret)) if secret else None
+        headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+        try:
+            with _http() as http:
+                said = http.post(metadata["token_endpoint"], content=body, headers=headers, auth=auth)
+                answer = said.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise self._unreachable(type(error).__name__) from None
+        if not isinstance(answer, dict):
+            raise self._unreachable("not a JSON object")
+        if not said.is_success:
+            raise ProviderRefused(
+                reason=f"it does not take the code ({_word(answer.get('error', said.status_code))})"
+            )
         if not isinstance(answer.get("id_token"), str):
             raise ProviderRefused(reason="it gave no ID token; ask for the scope openid")
         return str(answer["id_token"])
