@@ -1,5 +1,5 @@
-"""What the audit log costs: rows appended, given their places in the tree, signed and verified, each with a floor from
-the same run: ``python -m benchmarks.audit [--rows N] [--postgres URL]``.
+"""What the audit log costs: rows appended, given their places in the tree, signed and verified, each with a floor in
+the run: ``python -m benchmarks.audit [--rows N] [--postgres URL]``.
 
 Floors: SHA-256 over the same bytes; SQLite alone reading the same rows; the same transaction without
 its audit row."""
