@@ -20,6 +20,8 @@ from lastgood.catalogue import (
     DataCheck,
     Dependency,
     Dify,
+    GrantFeed,
+    GrantSource,
     Health,
     Hook,
     Listener,
@@ -27,6 +29,7 @@ from lastgood.catalogue import (
     Position,
     Rollback,
     Service,
+    SourceName,
 )
 from lastgood.errors import InvalidSetting
 
@@ -159,6 +162,12 @@ class Settings(BaseSettings):
         default={}, description="External services that must accept our credential."
     )
     positions: dict[str, Position] = Field(default={}, description="Consumers of event queues.")
+    grants: dict[SourceName, GrantSource] = Field(
+        default={}, description="Where people's roles really live."
+    )
+    feeds: dict[SourceName, GrantFeed] = Field(
+        default={}, description="Topics that changes of grants go to."
+    )
     alert_webhook: str = Field(
         default="",
         validation_alias=AliasChoices("LASTGOOD_ALERT_WEBHOOK", "ALERT_WEBHOOK", "alert_webhook"),
