@@ -20,6 +20,7 @@
     │   ├── InvalidPlan
     │   ├── InvalidMapping
     │   ├── InvalidOverlay
+    │   ├── MalformedEvent
     │   └── NoGraph                       an app mode that is kept but cannot be run
     ├── Unauthenticated              401
     ├── Denied                       403
@@ -37,6 +38,7 @@
     │   ├── UnknownServer
     │   ├── UnknownApp
     │   ├── UnknownDraft
+    │   ├── UnknownSource                 no `[grants.NAME]` of that name
     │   └── NothingKept
     ├── Conflict                     409  the request is fine, the state of things is not
     │   ├── IdTaken
@@ -61,6 +63,8 @@
     │   ├── DatasetsEncrypted
     │   ├── DraftTaken                    somebody edits the draft
     │   ├── PublishedMeanwhile            somebody published in Dify
+    │   ├── SourceMoved                   another process has read a source further
+    │   ├── ListDoubted                   a list of permissions that would take away too many
     │   ├── NotAsMeant                    Dify serves something else than was published
     │   └── NothingToHeal
     ├── ChannelMoved                 412  another move came first
@@ -88,6 +92,8 @@
         ├── ServerUnreachable
         ├── UpstreamUnreachable      502
         │   └── UpstreamTimeout      504
+        ├── KafkaMissing
+        ├── SourceUnreachable        502
         ├── LiveVersionUnknown
         ├── ShuttingDown
         ├── DataDirectoryTaken
@@ -226,6 +232,10 @@ class InvalidOverlay(InvalidInput):
     """The overlay file {source}, {where}: {reason}. Nothing was changed."""
 
 
+class MalformedEvent(InvalidInput):
+    """The event cannot be taken in: {reason}."""
+
+
 class NoGraph(InvalidInput):
     """{version} is a {mode} app, which has no graph: Lastgood keeps its versions but cannot run them."""
 
@@ -303,6 +313,11 @@ class UnknownListener(NotFound):
 class UnknownRun(NotFound):
     """Workflow {workflow} has no run {run!r} on record. The answer to a request names its run, as workflow_run_id;
     the newest 10,000 are kept."""
+
+
+class UnknownSource(NotFound):
+    """No source of permissions is called {source!r}. Sources are declared in lastgood.toml as `[grants.NAME]`;
+    `lastgood acl status` lists them."""
 
 
 class NothingKept(NotFound):
@@ -417,6 +432,15 @@ class DraftTaken(Conflict):
 class PublishedMeanwhile(Conflict):
     """{who} published {label} of {app} on {server} while {operation} was under way. It was left as it is; look at
     `lastgood drift {workflow}` and decide."""
+
+
+class SourceMoved(Conflict):
+    """Another process has read {source} further meanwhile, so nothing was changed here. It goes on there."""
+
+
+class ListDoubted(Conflict):
+    """{source} would lose {revoked} of {held} grants by one list, so nothing was changed. If the list is right, do it
+    by `lastgood acl repair --source {source}`."""
 
 
 class NotAsMeant(Conflict):
@@ -546,6 +570,16 @@ class StoreUnreachable(Unavailable):
 class StoreNewer(Unavailable):
     """The store {url} was written by a newer Lastgood (schema {found}, this one knows {known}). Upgrade this
     installation."""
+
+
+class KafkaMissing(Unavailable):
+    """The library for Kafka is not installed. Install it with `pip install 'lastgood[kafka]'`."""
+
+
+class SourceUnreachable(Unavailable):
+    """The source of permissions {source} cannot be read: {reason}. Nothing was changed; it is tried again."""
+
+    status = 502
 
 
 class EngineMissing(Unavailable):
