@@ -188,6 +188,11 @@ class GrantFeed(_Declared):
     config: dict[str, str] = Field(
         default={}, description="More settings of librdkafka; env:NAME reads a value from the environment."
     )
+    fenced: bool = Field(
+        default=True,
+        description="Whether it is written by transactions, so that a process that was stopped for long and wakes "
+        "cannot write what is old after what is new.",
+    )
 
 
 class Rollback(_Declared):

@@ -25,7 +25,7 @@ _FIND = select(_G).where(
 )
 _INSERT = insert(_G)
 _CHANGE = update(_G).where(_G.c.pk == bindparam("row"))
-_NEXT = update(t.access).values(revision=t.access.c.revision + 1).returning(t.access.c.revision)
+_NEXT = update(t.access).values(revision=t.access.c.revision + bindparam("more")).returning(t.access.c.revision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,10 @@ class Grant:
         return hashlib.sha256(f"{self.subject}\x1f{self.role}\x1f{self.resource}".encode()).digest()[0]
 
 
-def next_revision(tx: Tx) -> int:
-    """The revision of the change that this transaction makes. Changes take turns here, so who has read up to a
-    revision has read everything up to it."""
-    revision: int = tx.connection.execute(_NEXT).scalar_one()
+def next_revision(tx: Tx, number: int = 1) -> int:
+    """The revision of the change that this transaction makes, of the last of a `number` of them. Changes take turns
+    here, so who has read up to a revision has read everything up to it."""
+    revision: int = tx.connection.execute(_NEXT, {"more": number}).scalar_one()
     return revision
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import bindparam, insert, select, update
 from lastgood.access import grants
 from lastgood.access.grants import Grant, Stamp
 from lastgood.access.sync.events import EVERYTHING, Event, Had
+from lastgood.db import audit
 from lastgood.db import tables as t
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
@@ -27,8 +28,14 @@ _G = t.grant
 _COLUMNS = (_G.c.pk, _G.c.subject, _G.c.role, _G.c.resource, _G.c.present, _G.c.event_at, _G.c.event_place)
 _ROWS = select(*_COLUMNS).where(_G.c.workspace_pk == bindparam("workspace"), _G.c.source == bindparam("source"))
 _OF_USERS = _ROWS.where(_G.c.subject.in_(bindparam("users", expanding=True)))
-_MARK = insert(_G)
-_MARK_AGAIN = update(_G).where(_G.c.pk == bindparam("row"))
+_INSERT = insert(_G)
+_STAMP = ("event_at", "event_place")
+_ONE = update(_G).where(_G.c.pk == bindparam("row"))
+_RESTAMP = _ONE.values({name: bindparam(name) for name in _STAMP})
+_CHANGE = _ONE.values(
+    {name: bindparam(name) for name in (*_STAMP, "present", "revision", "changed_at", "changed_by")}
+)
+_ACTION: Final = {True: "access:grant", False: "access:revoke"}
 
 
 @dataclass(slots=True)
@@ -38,21 +45,26 @@ class Row:
     present: bool
     stamp: Stamp
     pk: int | None = None
+    changed: bool = False  # it came, or it went
 
 
 @dataclass(slots=True)
 class Intake:
-    """Takes events of `source` in, in one transaction. What it has looked up it keeps up to date itself."""
+    """Takes events of `source` in, in a transaction that holds the source's row (`sources.hold`). What it has looked up
+    it keeps up to date itself, and writes each row once."""
 
     tx: Tx
     who: Principal
     source: str
     _users: dict[str, dict[Key, Row]] = field(default_factory=dict)
+    _touched: dict[tuple[str, Key], Row] = field(default_factory=dict)
 
     def take(self, stamped: Sequence[tuple[Stamp, Event]]) -> list[Outcome]:
         """Take events in, and say of each what came of it."""
         self.load({event.user for _, event in stamped})
-        return [self._one(stamp, event) for stamp, event in stamped]
+        outcomes = [self._one(stamp, event) for stamp, event in stamped]
+        self._write()
+        return outcomes
 
     def replace(self, have: Iterable[Had], now: Iterable[Had], stamp: Stamp) -> Counter[Outcome]:
         """Make `now` of `have` (grants that the source has, of ours those that are compared with them), as far as
@@ -65,6 +77,7 @@ class Intake:
         for user, role, resource in sorted(new):
             late = stamp < self.mark(user, role, resource)
             counts["late" if late else self._put(user, (role, resource), True, stamp)] += 1
+        self._write()
         return counts
 
     def load(self, users: Iterable[str]) -> None:
@@ -113,31 +126,51 @@ class Intake:
         return outcome
 
     def _put(self, user: str, key: Key, present: bool, stamp: Stamp) -> Outcome:
-        row = self._users[user].get(key)
-        if row is not None and row.stamp > stamp:
+        row = self._users[user].setdefault(key, Row(False, NEVER))
+        if row.stamp > stamp:
             return "late"
-        if row is not None and (row.present, row.stamp) == (present, stamp):
-            return "same"
-        grant = Grant(user, key[0], key[1], self.source)
-        outcome = grants.put(self.tx, self.who, grant, present=present, stamp=stamp)
-        self._users[user][key] = Row(present, stamp)
-        return "applied" if outcome == "changed" else outcome
+        changed = row.present != present
+        if changed:
+            grant = {"role": key[0], "on": key[1], "source": self.source}
+            audit.append(self.tx, self.who, _ACTION[present], f"access/{user}", **grant)
+        if changed or row.stamp != stamp:
+            row.present, row.stamp, row.changed = present, stamp, row.changed or changed
+            self._touched[user, key] = row
+        return "applied" if changed else "same"
 
     def _set_mark(self, stamp: Stamp, user: str, what: Key) -> None:
-        rows = self._users[user]
-        mark = rows.get(what)
-        values: dict[str, Any] = {"event_at": stamp[0], "event_place": stamp[1]}
-        if mark is not None and mark.pk is not None:
-            if mark.stamp != stamp:
-                self.tx.connection.execute(_MARK_AGAIN.values(**values), {"row": mark.pk})
-            mark.stamp = stamp
-            return
-        values |= {"workspace_pk": self.tx.workspace, "subject": user, "role": what[0], "resource": what[1]}
-        # Revision 0: it is no change that anybody is told of.
-        values |= {"source": self.source, "present": False, "bucket": 0, "revision": 0}
-        made = self.tx.connection.execute(_MARK, {**values, "changed_at": self.tx.now, "changed_by": self.who.name})
-        key = made.inserted_primary_key
-        rows[what] = Row(False, stamp, None if key is None else int(key[0]))
+        row = self._users[user].setdefault(what, Row(False, NEVER))
+        if row.stamp != stamp:
+            row.stamp = stamp
+            self._touched[user, what] = row
+
+    def _write(self) -> None:
+        """Write the rows that were touched, each as it stands now."""
+        new, moved, changed = [], [], []
+        number = sum(row.changed for row in self._touched.values())
+        revision = grants.next_revision(self.tx, number) - number if number else 0
+        by = {"changed_at": self.tx.now, "changed_by": self.who.name}
+        for (user, key), row in self._touched.items():
+            values: dict[str, Any] = {"event_at": row.stamp[0], "event_place": row.stamp[1]}
+            if row.changed:
+                revision += 1
+            if row.pk is None:
+                # Revision 0: a mark, or what never was there, is no change that anybody is told of.
+                grant = Grant(user, *key, self.source)
+                state = {"present": row.present, "revision": revision if row.changed else 0, "bucket": grant.bucket}
+                where = {"workspace_pk": self.tx.workspace, "source": self.source, "subject": user}
+                new.append({**where, "role": key[0], "resource": key[1], **values, **state, **by})
+            elif row.changed:
+                state = {"present": row.present, "revision": revision, **by}
+                changed.append({"row": row.pk, **values, **state})
+            else:
+                moved.append({"row": row.pk, **values})
+        for statement, rows in ((_INSERT, new), (_CHANGE, changed), (_RESTAMP, moved)):
+            if rows:
+                self.tx.connection.execute(statement, rows)
+        # A row that was inserted has a key that is not known here.
+        self._users = {}
+        self._touched = {}
 
 
 def standing(tx: Tx, source: str) -> dict[str, dict[Key, Row]]:

@@ -23,6 +23,7 @@ _S = t.grant_source
 _COLUMNS = tuple(column for column in _S.c if column.name not in ("workspace_pk", "lease_until_ms"))
 _ALL = select(*_COLUMNS).where(_S.c.workspace_pk == bindparam("workspace")).order_by(_S.c.name)
 _FIND = _ALL.where(_S.c.name == bindparam("name"))
+_HOLD = _FIND.with_for_update()
 _INSERT = insert(_S)
 _MOVE = update(_S).where(_S.c.pk == bindparam("row"), _S.c.position == bindparam("before"))
 _ONE = update(_S).where(_S.c.pk == bindparam("row"))
@@ -63,6 +64,16 @@ def ensure(tx: Tx, name: str, kind: str) -> Source:
 def get(tx: Tx, name: str) -> Source:
     """The source `name`. Raises `UnknownSource`."""
     found = _row(tx, name)
+    if found is None:
+        raise UnknownSource(source=name)
+    return _source(found)
+
+
+def hold(tx: Tx, name: str) -> Source:
+    """The source `name`, which nobody else changes, nor its grants, before this transaction ends. Raises
+    `UnknownSource`."""
+    given = {"workspace": tx.workspace, "name": name}
+    found = tx.connection.execute(_HOLD, given).first()
     if found is None:
         raise UnknownSource(source=name)
     return _source(found)
