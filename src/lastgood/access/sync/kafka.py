@@ -88,10 +88,9 @@ class Reader:
         settings = configured(
             setting.brokers, setting.config, f"grants.{name}",
             group_id=setting.group, enable_auto_commit=False, auto_offset_reset="error", isolation_level="read_committed",
-            error_cb=self._hear,
         )  # fmt: skip
         try:
-            self._consumer = self._kafka.Consumer(settings)
+            self._consumer = self._kafka.Consumer({**settings, "error_cb": self._hear})
         except (self._kafka.KafkaException, ValueError, TypeError) as error:
             raise InvalidSetting(name=f"grants.{name}.config", value="…", reason=_words(error)) from None
         self._at: dict[str, int] = {}
