@@ -24,7 +24,9 @@ def matches(patterns: Iterable[str], name: str) -> bool:
 
 def _source_name(name: str) -> str:
     if name == "local" or not _SOURCE_NAME.fullmatch(name):
-        raise ValueError("a name is lower-case letters, digits and dashes, and not `local`, which is what people grant")
+        raise ValueError(
+            "a name is lower-case letters, digits and dashes, and not `local`, which is what people grant"
+        )
     return name
 
 
@@ -159,7 +161,9 @@ class GrantSource(_Declared):
         description="url: where the list is; kafka and push: where a list is to compare with.",
     )
     token: str = Field(default="", description="url: bearer token for it; env:NAME reads it from the environment.")
-    poll_minutes: float = Field(default=15.0, gt=0, description="dify, url: minutes between two readings of the list.")
+    poll_minutes: float = Field(
+        default=15.0, gt=0, description="dify, url: minutes between two readings of the list."
+    )
     options: dict[str, str] = Field(default={}, description="What an entry point takes.")
     roles: dict[str, str] = Field(
         default={},

@@ -162,12 +162,8 @@ class Settings(BaseSettings):
         default={}, description="External services that must accept our credential."
     )
     positions: dict[str, Position] = Field(default={}, description="Consumers of event queues.")
-    grants: dict[SourceName, GrantSource] = Field(
-        default={}, description="Where people's roles really live."
-    )
-    feeds: dict[SourceName, GrantFeed] = Field(
-        default={}, description="Topics that changes of grants go to."
-    )
+    grants: dict[SourceName, GrantSource] = Field(default={}, description="Where people's roles really live.")
+    feeds: dict[SourceName, GrantFeed] = Field(default={}, description="Topics that changes of grants go to.")
     alert_webhook: str = Field(
         default="",
         validation_alias=AliasChoices("LASTGOOD_ALERT_WEBHOOK", "ALERT_WEBHOOK", "alert_webhook"),

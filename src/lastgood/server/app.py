@@ -11,6 +11,7 @@ from lastgood.dsl.rules import RULES, RuleSettings
 from lastgood.errors import Unavailable
 from lastgood.release.verification import Upstream
 from lastgood.server import (
+    acl,
     checks,
     cluster,
     documents,
@@ -18,6 +19,7 @@ from lastgood.server import (
     impact,
     kit,
     meaning,
+    metrics,
     operations,
     pointers,
     promotion,
@@ -61,6 +63,7 @@ def make_app(
     for part in (
         *(documents, meaning, impact, pointers, operations, proofs, checks, state, triggers, cluster),
         *(servers, drafts, standing, promotion, kit),
+        *(acl, metrics),
     ):
         app.include_router(part.router)
     return app

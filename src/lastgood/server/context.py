@@ -19,6 +19,7 @@ from lastgood.ids import random_id
 from lastgood.release.means import Means
 from lastgood.release.verification import Upstream
 from lastgood.server.operators import Operators
+from lastgood.server.syncing import Syncing
 from lastgood.server.watching import Watching
 from lastgood.targets.dify.servers import Clients
 
@@ -41,11 +42,13 @@ class Context:
     operators: Operators = field(init=False)
     dify: Clients = field(init=False)
     watching: Watching = field(init=False)
+    syncing: Syncing = field(init=False)
     _runs: Engine | None = None
 
     def __post_init__(self) -> None:
         self.dify = Clients(self.store)
         self.watching = Watching(self.store, self.dify)
+        self.syncing = Syncing(self.store, self.dify)
         self.operators = Operators(Means(self.store, self._engine_of, self.runs, self.dify, self.facts))
 
     def means(self) -> Means:
@@ -62,6 +65,7 @@ class Context:
         """Park the operations that still run, and let go of the store of runs."""
         self.operators.stop()
         self.watching.stop()
+        self.syncing.stop()
         self.dify.close()
         if self._runs is not None:
             self._runs.dispose()

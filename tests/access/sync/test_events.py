@@ -35,7 +35,12 @@ def body(**fields: Any) -> bytes:
 
 READ: list[tuple[str, bytes | None, Around, Event]] = [
     ("bare", body(), Around(), Event("u1002", "add", "viewer", "*", NOW)),
-    ("a resource", body(resource="workflow:prod-*"), Around(), Event("u1002", "add", "viewer", "workflow:prod-*", NOW)),
+    (
+        "a resource",
+        body(resource="workflow:prod-*"),
+        Around(),
+        Event("u1002", "add", "viewer", "workflow:prod-*", NOW),
+    ),
     ("a number for a user", body(user_id=1002), Around(), Event("1002", "add", "viewer", "*", NOW)),
     ("more fields than we know", body(by="hr"), Around(), Event("u1002", "add", "viewer", "*", NOW)),
     ("an update", body(action="update"), Around(), Event("u1002", "update", "viewer", "*", NOW)),

@@ -57,7 +57,13 @@ def keep(tx: Tx, source: str, place: str, number: int, body: bytes | None, aroun
     if tx.connection.execute(_FIND, given).first() is not None:
         return
     key = None if around.key is None else base64.b64encode(around.key[: events.MOST_BYTES]).decode()
-    kept = {"number": number, "key": key, "headers": dict(around.headers), "at_ms": around.at_ms, "no_data": body is None}
+    kept = {
+        "number": number,
+        "key": key,
+        "headers": dict(around.headers),
+        "at_ms": around.at_ms,
+        "no_data": body is None,
+    }
     row = {
         "workspace_pk": tx.workspace,
         "source": source,
@@ -92,8 +98,8 @@ def reasons(tx: Tx, source: str) -> list[Dead]:
 
 
 def retry(tx: Tx, who: Principal, some: Sequence[Dead], rules: Rules) -> dict[int, Outcome | str]:
-    """Try dead events of one source again, by `rules`. Gives by id what came of each: an outcome, or the reason why it
-    stays."""
+    """Try dead events of one source again, by `rules`. Gives by id what came of each: an outcome, or the reason why
+    it stays."""
     told: dict[int, Outcome | str] = {}
     read = []
     for one in some:

@@ -51,8 +51,8 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What comes with the bytes of an event: the record's key, its headers (names in lower case), and its time in Unix
-    milliseconds."""
+    """What comes with the bytes of an event: the record's key, its headers (names in lower case), and its time in
+    Unix milliseconds."""
 
     key: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -82,7 +82,9 @@ def read(body: bytes | None, rules: Rules, around: Around | None = None) -> Even
     if attributes and content_type and not _JSON.match(content_type):
         raise MalformedEvent(reason=f"its data is {content_type[:60]!r}, not JSON")
     data = _json(body)
-    if not attributes and (content_type.startswith(_STRUCTURED) or (isinstance(data, dict) and "specversion" in data)):
+    if not attributes and (
+        content_type.startswith(_STRUCTURED) or (isinstance(data, dict) and "specversion" in data)
+    ):
         attributes, data = _opened(data)
     return _event(data, attributes, rules)
 

@@ -40,7 +40,8 @@ class Change:
 
     @property
     def key(self) -> str:
-        """What a compacted topic knows it by: ``subject|role|resource|source``; ``|`` and ``%`` in them as in URLs."""
+        """What a compacted topic knows it by: ``subject|role|resource|source``; ``|`` and ``%`` in them as in
+        URLs."""
         return "|".join(
             part.replace("%", "%25").replace("|", "%7C")
             for part in (self.subject, self.role, self.resource, self.source)

@@ -50,8 +50,8 @@ class Row:
 
 @dataclass(slots=True)
 class Intake:
-    """Takes events of `source` in, in a transaction that holds the source's row (`sources.hold`). What it has looked up
-    it keeps up to date itself, and writes each row once."""
+    """Takes events of `source` in, in a transaction that holds the source's row (`sources.hold`). What it has looked
+    up it keeps up to date itself, and writes each row once."""
 
     tx: Tx
     who: Principal
@@ -157,8 +157,12 @@ class Intake:
             if row.pk is None:
                 # Revision 0: a mark, or what never was there, is no change that anybody is told of.
                 grant = Grant(user, *key, self.source)
-                state = {"present": row.present, "revision": revision if row.changed else 0, "bucket": grant.bucket}
-                where = {"workspace_pk": self.tx.workspace, "source": self.source, "subject": user}
+                state: dict[str, Any] = {
+                    "present": row.present,
+                    "revision": revision if row.changed else 0,
+                    "bucket": grant.bucket,
+                }
+                where: dict[str, Any] = {"workspace_pk": self.tx.workspace, "source": self.source, "subject": user}
                 new.append({**where, "role": key[0], "resource": key[1], **values, **state, **by})
             elif row.changed:
                 state = {"present": row.present, "revision": revision, **by}

@@ -8,6 +8,7 @@ compare-and-set of the position stops one that has lost it without noticing."""
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -87,7 +88,8 @@ class Reader:
         self._kafka = library()
         settings = configured(
             setting.brokers, setting.config, f"grants.{name}",
-            group_id=setting.group, enable_auto_commit=False, auto_offset_reset="error", isolation_level="read_committed",
+            group_id=setting.group, enable_auto_commit=False, auto_offset_reset="error",
+            isolation_level="read_committed",
         )  # fmt: skip
         try:
             self._consumer = self._kafka.Consumer({**settings, "error_cb": self._hear})
@@ -116,9 +118,7 @@ class Reader:
         if not records:
             return 0
         began = dict(self._at)
-        self._at = self._store.write(
-            lambda tx: take_in(tx, self._who, self._name, self._setting, records, began)
-        )
+        self._at = self._store.write(lambda tx: take_in(tx, self._who, self._name, self._setting, records, began))
         self._tell_kafka(records)
         self.lag = self._behind()
         return len(records)
@@ -185,12 +185,11 @@ class Reader:
         raise SourceUnreachable(source=self._name, reason=error.str())
 
     def _tell_kafka(self, records: Sequence[Record]) -> None:
-        """Commit to Kafka what is committed here; whoever watches the group sees it. Failing, it is told next time."""
+        """Commit to Kafka what is committed here; whoever watches the group sees it. Failing, it is told next
+        time."""
         after = {record.partition: record.offset + 1 for record in records}
-        try:
+        with suppress(self._kafka.KafkaException):
             self._consumer.commit(offsets=[self._part(*one) for one in after.items()], asynchronous=True)
-        except self._kafka.KafkaException:
-            pass
 
     def _part(self, number: int, offset: int | None = None) -> Any:
         if offset is None:

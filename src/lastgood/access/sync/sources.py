@@ -31,7 +31,8 @@ _ONE = update(_S).where(_S.c.pk == bindparam("row"))
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The state of a source. `position` is JSON by its kind; `stored` the text of it that changes are held against."""
+    """The state of a source. `position` is JSON by its kind; `stored` the text of it that changes are held
+    against."""
 
     pk: int
     name: str

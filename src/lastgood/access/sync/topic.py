@@ -1,8 +1,8 @@
 """Our changes on a compacted Kafka topic. How far it was written is kept in the store once Kafka has acknowledged it,
 so that a crash writes some records again, and never leaves one out; each carries its number.
 
-Written by transactions (the setting `fenced`), a process that has lost its lease without noticing is refused by Kafka:
-an old state that came last would be what compaction keeps."""
+Written by transactions (the setting `fenced`), a process that has lost its lease without noticing is refused by
+Kafka: an old state that came last would be what compaction keeps."""
 
 from typing import Any, Final
 
