@@ -38,9 +38,13 @@
     │   ├── UnknownServer
     │   ├── UnknownApp
     │   ├── UnknownDraft
+    │   ├── UnknownRole
     │   ├── UnknownSource                 no `[grants.NAME]` of that name
     │   └── NothingKept
     ├── Conflict                     409  the request is fine, the state of things is not
+    │   ├── BuiltInRole
+    │   ├── RoleHeld
+    │   ├── LastAdmin
     │   ├── IdTaken
     │   ├── AppTaken
     │   ├── ForeignVersion
@@ -305,6 +309,10 @@ class UnknownDraft(NotFound):
     """There is no draft state {draft}. `lastgood drafts WORKFLOW` lists them."""
 
 
+class UnknownRole(NotFound):
+    """There is no role {role!r}. `lastgood role list` lists them; `lastgood role create` makes one."""
+
+
 class UnknownListener(NotFound):
     """There is no listener {listener!r}; lastgood.toml declares: {known}. Declare [listeners.{listener}] there, or
     take the name out of the plan."""
@@ -328,6 +336,20 @@ class Conflict(LastgoodError):
     """{detail}"""
 
     status = 409
+
+
+class BuiltInRole(Conflict):
+    """The role {role} is built in and stays as it is. Make one of your own with `lastgood role create`."""
+
+
+class RoleHeld(Conflict):
+    """The role {role} is not taken away: {count} {grants} give it. `lastgood grants --role {role}` lists them; revoke
+    them first."""
+
+
+class LastAdmin(Conflict):
+    """{subject} is the last that has the role admin on everything, and this would leave nobody. Grant it to somebody
+    else first, or revoke it on the server's own machine."""
 
 
 class IdTaken(Conflict):

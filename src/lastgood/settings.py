@@ -47,6 +47,11 @@ class Settings(BaseSettings):
     server: str = Field(default="", description="Address of a Lastgood server for the command line to talk to.")
     token: str = Field(default="", description="Token that the command line shows to a remote server.", repr=False)
 
+    local_role: str = Field(
+        default="admin",
+        description="Role of whoever works on the data directory itself, without a server or on its machine.",
+    )
+
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8321, ge=0, le=65535)
     gateway_host: str = "127.0.0.1"

@@ -64,7 +64,10 @@ def test_a_new_admin_token_ends_the_old_one_and_is_audited(store: Store) -> None
     assert store.write(tokens.first_admin) is None
     with store.read() as tx:
         rows = tx.connection.execute(select(tables.audit.c.actor, tables.audit.c.action)).all()
-    assert [tuple(row) for row in rows] == [("first start", "token:create"), ("alice", "token:create")]
+    assert [tuple(row) for row in rows if row.action == "token:create"] == [
+        ("first start", "token:create"),
+        ("alice", "token:create"),
+    ]
 
 
 def test_a_token_needs_the_key_ring_it_was_made_with(store: Store) -> None:

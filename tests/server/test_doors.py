@@ -159,7 +159,9 @@ def test_a_token_never_comes_back_in_an_answer(api: Api) -> None:
 
 
 def test_who_may_not_is_told_so_and_it_is_kept(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decisions, "decide", lambda who, action, resource: Decision(False, "not on a Monday"))
+    monkeypatch.setattr(
+        decisions, "check_permission", lambda store, who, action, resource: Decision(False, "not on a Monday")
+    )
     actions_of = {
         (method, route.path): actions(route)[0]
         for route in routes(api.app)
@@ -180,14 +182,16 @@ def test_going_to_a_failed_version_asks_for_its_own_permission(api: Api, monkeyp
     api.move("publish", 0, version=good)
     api.post(f"/v1/versions/{bad}/mark", {"state": "failed", "reason": "wrong totals"})
     monkeypatch.setattr(
-        decisions, "decide", lambda who, action, resource: Decision(action != "rollback:force", "the rule")
+        decisions,
+        "check_permission",
+        lambda store, who, action, resource: Decision(action != "workflow:rollback:force", "the rule"),
     )
     for kind, body in (("publish", {"version": bad}), ("rollback", {"to": bad})):
         before = len(audited(api.store))
         answer = api.move(kind, 1, status=403, force=True, reason="I must", **body)
-        assert "rollback:force" in answer["detail"]
+        assert "workflow:rollback:force" in answer["detail"]
         kept = [(actor, action, result) for actor, action, _, result in audited(api.store)[before:]]
-        assert kept == [("admin", "rollback:force", "denied")]
+        assert kept == [("admin", "workflow:rollback:force", "denied")]
     assert api.get("/v1/workflows/greet/channels/live")["version"] == good
 
 

@@ -4,6 +4,7 @@ import secrets
 
 from sqlalchemy import bindparam, delete, func, insert, select
 
+from lastgood.access import grants
 from lastgood.db import audit
 from lastgood.db import tables as t
 from lastgood.db.audit import Principal
@@ -45,6 +46,7 @@ def _add_admin(tx: Tx, who: Principal) -> str:
     value = new_token()
     tx.connection.execute(insert(t.token), {"name": ADMIN, "hash": tx.ring.lookup(value), "created_at": tx.now})
     audit.append(tx, who, "token:create", f"token/{ADMIN}")
+    grants.put(tx, who, grants.Grant(f"token:{ADMIN}", ADMIN))
     return value
 
 

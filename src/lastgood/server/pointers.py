@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, Field
 
 from lastgood.access import decisions
+from lastgood.access.actions import FORCE
 from lastgood.db.audit import Principal
 from lastgood.errors import NothingGood, OperationOver, Unavailable
 from lastgood.history import channels, versions, workflows
@@ -137,7 +138,7 @@ def _may_force(served: Context, who: Principal, workflow: str, force: bool) -> N
     """Going to a failed version asks for a permission of its own: here, before the move's transaction, so that a
     refusal is kept."""
     if force:
-        decisions.require(served.store, who, "rollback:force", f"workflow/{workflow}")
+        decisions.require(served.store, who, FORCE, f"workflow:{workflow}")
 
 
 def do(served: Context, who: Principal, wanted: Wanted, draft: Plan, key: str | None) -> dict[str, Any]:

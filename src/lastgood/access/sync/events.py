@@ -19,8 +19,9 @@ from typing import Any, Final, Literal
 
 import orjson
 
+from lastgood.access import rules as patterns
 from lastgood.access.grants import Stamp
-from lastgood.errors import MalformedEvent
+from lastgood.errors import InvalidRequest, MalformedEvent
 
 type Action = Literal["add", "update", "revoke"]
 type Had = tuple[str, str, str]  # subject, role, resource
@@ -30,7 +31,6 @@ EVERYTHING: Final = ""  # in place of a role or a resource of a revoke: whatever
 _ACTIONS: Final = ("add", "update", "revoke")
 _LONGEST_USER, _LONGEST_ROLE, _LONGEST_RESOURCE = 255, 63, 255
 _RESERVED: Final = frozenset({"local"})
-_RESOURCE: Final = re.compile(r"\*|[a-z*?]+:\S+")
 _STRUCTURED: Final = "application/cloudevents+json"
 _BATCH: Final = "application/cloudevents-batch+json"
 _JSON: Final = re.compile(r"application/(?:[\w.+-]+\+)?json\b")
@@ -143,9 +143,10 @@ def check_user(value: Any) -> str:
 def check_resource(value: Any) -> str:
     """A resource pattern. Raises `MalformedEvent`."""
     resource = _word(value, "resource", _LONGEST_RESOURCE)
-    if not _RESOURCE.fullmatch(resource):
-        raise MalformedEvent(reason=f"resource {resource!r} is neither `*` nor like `workflow:prod-*`")
-    return resource
+    try:
+        return patterns.check_resource(resource)
+    except InvalidRequest:
+        raise MalformedEvent(reason=f"resource {resource!r} is neither `*` nor like `workflow:prod-*`") from None
 
 
 def _event(data: Any, attributes: Mapping[str, str], rules: Rules) -> Event:

@@ -7,13 +7,13 @@ from typing import Any, Final
 
 from sqlalchemy import bindparam, func, select
 
+from lastgood.access import roles
 from lastgood.access.sync import dead, feed, sources
 from lastgood.catalogue import GrantSource
 from lastgood.db import tables as t
 from lastgood.db.tx import Tx
 from lastgood.settings import Settings
 
-_BUILT_IN: Final = frozenset({"viewer", "editor", "releaser", "approver", "auditor", "admin", "service"})
 FEED_ROW: Final = ">"  # before the name of a feed, where its state is kept
 
 _G = t.grant
@@ -22,7 +22,6 @@ _HELD = (
     .where(_G.c.workspace_pk == bindparam("workspace"), _G.c.present)
     .group_by(_G.c.source, _G.c.role)
 )
-_ROLES = select(t.role.c.name).where(t.role.c.workspace_pk == bindparam("workspace"), t.role.c.present)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +77,9 @@ def standings(tx: Tx, settings: Settings) -> list[Standing]:
     held: dict[str, Counter[str]] = {}
     for source, role, number in tx.connection.execute(_HELD, {"workspace": tx.workspace}):
         held.setdefault(source, Counter())[role] = number
-    roles = _BUILT_IN | set(tx.connection.execute(_ROLES, {"workspace": tx.workspace}).scalars())
+    known_roles = {role.name for role in roles.listing(tx)}
     return [
-        _standing(name, setting, known.get(name), held.get(name, Counter()), buried.get(name, 0), roles)
+        _standing(name, setting, known.get(name), held.get(name, Counter()), buried.get(name, 0), known_roles)
         for name, setting in sorted(settings.grants.items())
     ]
 
@@ -115,9 +114,9 @@ def _standing(
     found: sources.Source | None,
     held: Counter[str],
     buried: int,
-    roles: frozenset[str] | set[str],
+    known_roles: set[str],
 ) -> Standing:
-    grants, unknown = held.total(), tuple(sorted(held.keys() - roles))
+    grants, unknown = held.total(), tuple(sorted(held.keys() - known_roles))
     if found is None or found.kind != setting.kind:
         return Standing(name, setting.kind, grants, dead=buried, unknown=unknown)
     return Standing(
