@@ -12,6 +12,7 @@ from typer.main import get_command
 
 import lastgood
 from lastgood.cli import (
+    acl,
     admin,
     checks,
     cluster,
@@ -115,6 +116,7 @@ add(
     "See how things stand",
 )
 app.add_typer(keys.key, name="key", rich_help_panel="Doors and server")
+app.add_typer(acl.acl, name="acl", rich_help_panel="Doors and server")
 app.add_typer(admin.token, name="token", rich_help_panel="Doors and server")
 add(app, {"completion": admin.completion}, "Doors and server")
 LATE = (

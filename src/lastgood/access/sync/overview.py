@@ -27,7 +27,8 @@ _HELD = (
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How a source stands. `lag`: events that are known to wait; None where that is not known or makes no sense.
-    `unknown`: roles that it grants and that there are not, which allow nothing until somebody makes them."""
+    `unknown`: roles that it grants and that there are not, which allow nothing until somebody makes them.
+    `comparable`: there is a list of it to compare with."""
 
     name: str
     kind: str
@@ -43,6 +44,7 @@ class Standing:
     problem: str = ""
     reader: str | None = None
     unknown: tuple[str, ...] = ()
+    comparable: bool = True
 
     @property
     def in_step(self) -> bool | None:
@@ -67,6 +69,7 @@ class Standing:
             "problem": self.problem,
             "reader": self.reader,
             "unknown_roles": list(self.unknown),
+            "comparable": self.comparable,
         }
 
 
@@ -117,8 +120,9 @@ def _standing(
     known_roles: set[str],
 ) -> Standing:
     grants, unknown = held.total(), tuple(sorted(held.keys() - known_roles))
+    comparable = setting.kind not in ("kafka", "push") or bool(setting.url)
     if found is None or found.kind != setting.kind:
-        return Standing(name, setting.kind, grants, dead=buried, unknown=unknown)
+        return Standing(name, setting.kind, grants, dead=buried, unknown=unknown, comparable=comparable)
     return Standing(
         name,
         setting.kind,
@@ -134,4 +138,5 @@ def _standing(
         found.problem,
         found.owner,
         unknown,
+        comparable,
     )
