@@ -114,7 +114,7 @@ class Reader:
             raise SourceUnreachable(source=self._name, reason=_words(error)) from None
         if self._trouble and not found:
             raise SourceUnreachable(source=self._name, reason=self._trouble)
-        records = [_record(one) for one in found if self._is_record(one)]
+        records = [record_of(one) for one in found if self._is_record(one)]
         if not records:
             return 0
         began = dict(self._at)
@@ -197,7 +197,8 @@ class Reader:
         return self._kafka.TopicPartition(self._setting.topic, number, offset)
 
 
-def _record(message: Any) -> Record:
+def record_of(message: Any) -> Record:
+    """A message of librdkafka as a record."""
     headers = {}
     for name, value in message.headers() or ():
         headers[str(name).lower()] = (value or b"").decode(errors="replace") if not isinstance(value, str) else value

@@ -1,5 +1,5 @@
-"""Whether permissions are in step with where people's roles really live. It is told, and does not count: no version is
-at fault for it, and nothing must undo a rollback for it."""
+"""Whether permissions are in step with where people's roles really live. It is told, and does not count: no version
+is at fault for it, and nothing must undo a rollback for it."""
 
 from collections.abc import Iterator
 
@@ -23,20 +23,16 @@ def check(case: Case) -> Iterator[Checked]:
 
 def judge(one: Standing) -> tuple[Verdict, str]:
     """How a source stands, and why, in words."""
+    last = one.last or {}
     if one.in_step is False:
-        last = one.last or {}
-        return (
-            "fail",
-            f"{last.get('missing', 0)} missing here and {last.get('extra', 0)} too many at {last.get('at')}",
-        )
-    if one.problem:
-        return "unknown", one.problem
-    if one.lag:
-        return "unknown", f"{one.lag} events wait"
-    if one.dead:
-        return "unknown", f"{one.dead} events could not be taken in"
-    if one.in_step is None and not one.comparable:
-        return ("pass", f"read at {one.read_at}") if one.read_at else ("unknown", "nothing has come of it yet")
-    if one.in_step is None:
-        return "unknown", "it was never compared"
-    return "pass", f"compared at {(one.last or {}).get('at')}"
+        return "fail", f"{last['missing']} missing here and {last['extra']} too many at {last['at']}"
+    waits = (
+        one.problem,
+        f"{one.lag} events wait" if one.lag else "",
+        f"{one.dead} events could not be taken in" if one.dead else "",
+        "it was never compared" if one.comparable and not last else "",
+        "nothing has come of it yet" if not one.comparable and not one.read_at else "",
+    )
+    if any(waits):
+        return "unknown", next(filter(None, waits))
+    return "pass", f"compared at {last['at']}" if last else f"read at {one.read_at}"
