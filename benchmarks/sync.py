@@ -2,10 +2,10 @@
 
 ``uv run python -m benchmarks.sync [--events 100000] [--kills 40] [--batch 500] [--postgres]``
 
-Events of roles, some twice, some late, some malformed, lie on a topic of librdkafka's own broker. A process of its own
-takes them in and writes our changes to another topic; it is killed (SIGKILL) at random moments, and the next one goes
-on. In the end the grants must be what `events.fold` makes of the topic, every malformed event must be dead once, and
-aiokafka, reading our topic from its start, must find the same table. Exit code 1 when anything is not so."""
+Events of roles, some twice, some late, some malformed, lie on a topic of librdkafka's own broker. A process of its
+own takes them in and writes our changes to another topic; it is killed (SIGKILL) at random moments, and the next one
+goes on. In the end the grants must be what `events.fold` makes of the topic, every malformed event must be dead once,
+and aiokafka, reading our topic from its start, must find the same table. Exit code 1 when anything is not so."""
 
 import argparse
 import asyncio
@@ -209,10 +209,10 @@ async def stranger(brokers: str, name: str) -> tuple[dict[str, int], int]:
     consumer = AIOKafkaConsumer(bootstrap_servers=brokers, enable_auto_commit=False, group_id=None)
     await consumer.start()
     try:
-        consumer.subscribe([name])
-        while not consumer.assignment():
-            await asyncio.sleep(0.05)
-        parts = [Part(name, number) for number in consumer.partitions_for_topic(name) or ()]
+        while not (numbers := await _partitions(consumer, name)):
+            pass
+        parts = [Part(name, number) for number in numbers]
+        consumer.assign(parts)
         ends = await consumer.end_offsets(parts)
         await consumer.seek_to_beginning(*parts)
         newest: dict[str, tuple[int, bool]] = {}
@@ -229,6 +229,11 @@ async def stranger(brokers: str, name: str) -> tuple[dict[str, int], int]:
         return {key: sequence for key, (sequence, present) in newest.items() if present}, read
     finally:
         await consumer.stop()
+
+
+async def _partitions(consumer: Any, name: str) -> list[int]:
+    metadata = await consumer._client.fetch_all_metadata()
+    return sorted(metadata.partitions_for_topic(name) or ())
 
 
 def digests(number: int) -> tuple[int, int, float, float]:
@@ -258,15 +263,15 @@ def main() -> int:
         database = stack.enter_context(postgres(home)) if flags.postgres else ""
         served = stack.enter_context(broker())
         settings = load(home=home / "home", database=database)
-        found = run(
-            settings, served, number=flags.events, kills=flags.kills, batch=flags.batch, seed=flags.seed
-        )
+        found = run(settings, served, number=flags.events, kills=flags.kills, batch=flags.batch, seed=flags.seed)
     plain_rate, rate = found.records / found.plain_seconds, found.records / found.seconds
     print(f"{found.records} records, {found.kills} kills, {found.changes} changes, {found.grants} grants in the end")
     print(f"plain consumption {plain_rate:,.0f} records/s; taken in, kills and all, {rate:,.0f}/s")
     print(f"{found.dead} dead events; aiokafka read {found.written} records of our topic")
     by_digests, in_full, digest_ms, list_ms = digests(100_000)
-    print(f"100,000 grants compared: {by_digests:,} bytes ({digest_ms:.0f} ms), in full {in_full:,} ({list_ms:.0f} ms)")
+    print(
+        f"100,000 grants compared: {by_digests:,} bytes ({digest_ms:.0f} ms), in full {in_full:,} ({list_ms:.0f} ms)"
+    )
     for fault in found.faults:
         print(f"WRONG: {fault}")
     return 1 if found.faults else 0

@@ -94,7 +94,10 @@ def each(body: bytes, headers: Mapping[str, str], most: int) -> list[bytes]:
     `MalformedEvent` where the body as a whole cannot be read, or holds more than `most`."""
     if _attributes(headers):
         return [body]
-    data = _json(body)
+    try:
+        data = _json(body)
+    except MalformedEvent:
+        return [body]
     found = data.get("events") if isinstance(data, dict) and isinstance(data.get("events"), list) else data
     if headers.get("content-type", "").lower().startswith(_BATCH) and not isinstance(data, list):
         raise MalformedEvent(reason="a batch of CloudEvents is a JSON list")
