@@ -91,7 +91,8 @@ def read(body: bytes | None, rules: Rules, around: Around | None = None) -> Even
 
 def each(body: bytes, headers: Mapping[str, str], most: int) -> list[bytes]:
     """The events of a pushed body, one by one: one, a JSON list of them, or ``{"events": […]}``. Raises
-    `MalformedEvent` where the body as a whole cannot be read, or holds more than `most`."""
+    `MalformedEvent` where it is no batch though its type says so, or holds more than `most`. What is no JSON is one
+    event, which cannot be read."""
     if _attributes(headers):
         return [body]
     try:
