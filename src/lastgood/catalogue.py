@@ -1,14 +1,19 @@
 """What `lastgood.toml` declares of the world around the workflows: services and who answers for them, middleware,
-hooks, listeners, health endpoints and data checks.
+hooks, listeners, health endpoints, data checks and which channels are protected.
 
 Each is a table of its own with a name, such as ``[services.order-api]``. A plan that comes by API names them, and
 never a command or an address of its own."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from fnmatch import fnmatchcase
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lastgood import windows
+from lastgood.windows import Window
 
 Criticality = Literal["low", "medium", "high", "critical"]
 Names = tuple[str, ...]
@@ -134,6 +139,72 @@ class Rollback(_Declared):
     responsible: str = ""
 
 
+class Bucket(_Declared):
+    """A place in an S3-compatible store, ``[audit.s3]``."""
+
+    endpoint: str = Field(description="Its address, such as https://s3.eu-central-1.amazonaws.com.")
+    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    region: str = "us-east-1"
+    prefix: str = Field(default="", description="What the names of the objects begin with, such as lastgood/.")
+    access_key: str = Field(
+        default="env:AWS_ACCESS_KEY_ID", repr=False, description="env:NAME reads the environment."
+    )
+    secret_key: str = Field(default="env:AWS_SECRET_ACCESS_KEY", repr=False)
+
+
+class Audit(_Declared):
+    """When the audit log's checkpoints are signed and where they go, ``[audit]``."""
+
+    checkpoint_seconds: float = Field(
+        default=60.0, ge=1, le=86_400, description="Seconds between two checkpoints, if anything happened between."
+    )
+    file: Path | None = Field(default=None, description="A file that each checkpoint is appended to.")
+    git: Path | None = Field(default=None, description="A Git repository that each checkpoint is committed to.")
+    git_push: bool = Field(default=False, description="Whether it is pushed then.")
+    s3: Bucket | None = None
+    callback: str = Field(
+        default="", description="URL that each checkpoint is posted to; env:NAME is read.", repr=False
+    )
+    callback_secret: str = Field(
+        default="", description="Secret of its signature (Standard Webhooks, whsec_…); env:NAME is read.", repr=False
+    )
+
+
+class Freeze(_Declared):
+    """A time in which a protected channel gets nothing new (see `lastgood.windows` for its forms)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    from_: str | datetime = Field(alias="from", description="2026-12-20T00:00Z, 'fri 16:00' or '22:00'.")
+    to: str | datetime = Field(description="The same form.")
+    zone: str = Field(default="UTC", description="On whose clocks, such as Europe/Berlin.")
+    reason: str = Field(min_length=1, max_length=500, description="What a person is told who is refused.")
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        self.window()
+        return self
+
+    def window(self) -> Window:
+        """The window that it declares."""
+        return windows.read(self.from_, self.to, self.zone)
+
+
+class Protected(_Declared):
+    """Channels that get nothing new without the approval of another identity, and at times nothing at all."""
+
+    workflows: Annotated[Names, Field(min_length=1, description="Slugs; patterns such as prod-* too.")]
+    channels: Annotated[Names, Field(min_length=1)] = ("live",)
+    approvals: int = Field(
+        default=1, ge=0, le=9, description="Identities other than the asking one; 0 for freezes only."
+    )
+    approval_hours: float = Field(default=4.0, gt=0, le=720, description="How long an approval counts.")
+    rollback_needs_approval: bool = Field(
+        default=False, description="Whether a plain rollback to a version that was there needs one too."
+    )
+    freezes: tuple[Freeze, ...] = ()
+
+
 class DifyServer(_Declared):
     """What is set for one connected Dify server, ``[dify.NAME]``."""
 
@@ -159,3 +230,29 @@ class Dify(BaseModel):
     def server(self, name: str) -> DifyServer:
         """What is set for the server `name`."""
         return self.__pydantic_extra__.get(name, DifyServer())
+
+
+class Oidc(_Declared):
+    """An identity provider (OpenID Connect) that people sign in with, ``[oidc]``."""
+
+    issuer: str = Field(default="", description="Its issuer URL, such as https://login.example.com/realms/main.")
+    client_id: str = Field(default="", description="What Lastgood is called there.")
+    client_secret: str = Field(
+        default="", repr=False, description="The secret of that client; env:NAME reads it from the environment."
+    )
+    redirect_url: str = Field(
+        default="", description="Where the provider sends people back to: https://HOST/v1/session/oidc/callback."
+    )
+    scopes: Names = ("openid", "profile", "email")
+    name_claim: str = Field(
+        default="", description="The claim that names a person here; preferred_username, else a verified email."
+    )
+    groups_claim: str = Field(default="groups", description="The claim that lists the groups of a person.")
+    groups: dict[str, str] = Field(
+        default={}, description="The role that each group gives, such as sre = 'releaser'."
+    )
+    after: str = Field(
+        default="/v1/session",
+        pattern=r"^/([A-Za-z0-9._~-][A-Za-z0-9._~/?=&-]*)?$",
+        description="Where a browser goes when it has signed in: a path here.",
+    )

@@ -14,15 +14,26 @@
     │   ├── InvalidId
     │   ├── InvalidSetting
     │   ├── InvalidRequest
+    │   ├── TokenInAddress
     │   ├── RequestTooLarge          413
+    │   ├── BodyTooLarge             413
     │   ├── RequestTimeout           408
     │   ├── InvalidExpectation
     │   ├── InvalidPlan
     │   ├── InvalidMapping
     │   ├── InvalidOverlay
+    │   ├── InvalidCheckpoint             a signed head of the audit log that cannot be trusted
+    │   ├── InvalidExport                 an export of the audit log that is none
     │   └── NoGraph                       an app mode that is kept but cannot be run
     ├── Unauthenticated              401
+    │   ├── TokenExpired
+    │   ├── SessionOver
+    │   ├── SignInRefused
+    │   └── ProviderRefused               what an identity provider answered is not accepted
     ├── Denied                       403
+    │   └── SameIdentity                  four eyes are two identities
+    ├── ForeignRequest               403  a page of somebody else's may have sent it
+    ├── NotThroughProxy              403
     ├── NotFound                     404
     │   ├── UnknownWorkflow
     │   ├── UnknownVersion
@@ -37,14 +48,22 @@
     │   ├── UnknownServer
     │   ├── UnknownApp
     │   ├── UnknownDraft
+    │   ├── UnknownPerson
     │   ├── UnknownRole
     │   ├── UnknownGrant
+    │   ├── UnknownToken
+    │   ├── NoProvider
+    │   ├── UnknownTile
+    │   ├── UnknownApproval
+    │   ├── UnknownRingKey
     │   └── NothingKept
     ├── Conflict                     409  the request is fine, the state of things is not
+    │   ├── AdminExists
     │   ├── BuiltInRole
     │   ├── RoleHeld
     │   ├── LastAdmin
     │   ├── IdTaken
+    │   ├── NameTaken
     │   ├── AppTaken
     │   ├── ForeignVersion
     │   ├── AlreadyActive
@@ -56,6 +75,9 @@
     │   ├── DoesNotFit
     │   ├── PlanRefused
     │   ├── PlanVoid
+    │   ├── ApprovalNeeded                a protected channel waits for another identity
+    │   ├── ApprovalVoid
+    │   ├── Frozen                        a protected channel in a freeze window
     │   ├── NotPromotable
     │   ├── OperationTaken
     │   ├── OperationOver
@@ -65,12 +87,17 @@
     │   ├── SecretsUnread                 secrets of a draft that a write would lose
     │   ├── DatasetsEncrypted
     │   ├── DraftTaken                    somebody edits the draft
+    │   ├── LogInconsistent               the audit log's tree does not extend what was signed
     │   ├── PublishedMeanwhile            somebody published in Dify
     │   ├── NotAsMeant                    Dify serves something else than was published
-    │   └── NothingToHeal
+    │   ├── NothingToHeal
+    │   ├── RingReadOnly                  a key ring that cannot be changed from here
+    │   └── KeyNeeded
     ├── ChannelMoved                 412  another move came first
     ├── GenerationRequired           428
+    ├── TooManySignIns               429
     ├── ServerRefused                     what a server said to the command line
+    │   └── ServerWaits                   it waits for an approval
     ├── DifyError                    502  what came of asking a Dify server
     │   ├── DifyUnreachable               no answer at all
     │   │   └── DifyTimeout          504
@@ -86,6 +113,7 @@
     │   ├── DifyLacks            409      the server has no such route
     │   └── MaskNotStored        409      a mask that would have become the secret
     └── Unavailable                  503
+        ├── CheckpointNotSent             a place for checkpoints that took none
         ├── StoreFull                507
         ├── StoreUnreachable
         ├── StoreNewer
@@ -93,6 +121,7 @@
         ├── ServerUnreachable
         ├── UpstreamUnreachable      502
         │   └── UpstreamTimeout      504
+        ├── ProviderUnreachable      502
         ├── LiveVersionUnknown
         ├── ShuttingDown
         ├── DataDirectoryTaken
@@ -208,10 +237,21 @@ class RequestTooLarge(InvalidInput):
     status = 413
 
 
+class BodyTooLarge(InvalidInput):
+    """The body is larger than {megabytes} MB, which is the most that is accepted."""
+
+    status = 413
+
+
 class RequestTimeout(InvalidInput):
     """The body of this request did not arrive within {seconds} s. Send it again, faster."""
 
     status = 408
+
+
+class TokenInAddress(InvalidInput):
+    """A token stood in the address of this request ({name}), where proxies and histories keep it, so nothing was
+    done. Send `Authorization: Bearer lg_…`, and make a new token in place of this one."""
 
 
 class InvalidExpectation(InvalidInput):
@@ -231,6 +271,15 @@ class InvalidOverlay(InvalidInput):
     """The overlay file {source}, {where}: {reason}. Nothing was changed."""
 
 
+class InvalidCheckpoint(InvalidInput):
+    """This is no checkpoint of the audit log that can be trusted: {reason}. Get it again from where it was exported
+    to, with the public key that was kept then."""
+
+
+class InvalidExport(InvalidInput):
+    """{path} is not an export of the audit log that can be read: {reason}. `lastgood audit export DIR` makes one."""
+
+
 class NoGraph(InvalidInput):
     """{version} is a {mode} app, which has no graph: Lastgood keeps its versions but cannot run them."""
 
@@ -242,10 +291,43 @@ class Unauthenticated(LastgoodError):
     status = 401
 
 
+class TokenExpired(Unauthenticated):
+    """The token {name} ended at {expires_at}. Make another with `lastgood token create {name}`."""
+
+
+class SessionOver(Unauthenticated):
+    """The session is over, or was ended. Sign in again (`POST /v1/session`)."""
+
+
+class SignInRefused(Unauthenticated):
+    """The name or the password is wrong. An admin sets a new password with `lastgood person password NAME`."""
+
+
+class ProviderRefused(Unauthenticated):
+    """The sign-in with the identity provider failed: {reason}. Begin again at `/v1/session/oidc`."""
+
+
 class Denied(LastgoodError):
     """{actor} may not {action} on {resource}: {reason}."""
 
     status = 403
+
+
+class ForeignRequest(LastgoodError):
+    """This request changes something and may come from a page of somebody else's: {reason}. Nothing was changed."""
+
+    status = 403
+
+
+class NotThroughProxy(LastgoodError):
+    """This server is reached through its proxy, and {address} is none of LASTGOOD_TRUSTED_PROXIES."""
+
+    status = 403
+
+
+class SameIdentity(Denied):
+    """{actor} asked for {approval} and cannot answer it too: an approval comes from another identity. Ask somebody
+    else to run `lastgood approve {approval}`."""
 
 
 class NotFound(LastgoodError):
@@ -300,6 +382,19 @@ class UnknownDraft(NotFound):
     """There is no draft state {draft}. `lastgood drafts WORKFLOW` lists them."""
 
 
+class UnknownPerson(NotFound):
+    """There is no person {person!r}. `lastgood person list` lists them, `lastgood person add` adds one."""
+
+
+class UnknownToken(NotFound):
+    """There is no token {token!r}. `lastgood token list` lists them."""
+
+
+class NoProvider(NotFound):
+    """No identity provider is set up here. Declare it in lastgood.toml: [oidc] with issuer, client_id,
+    client_secret and redirect_url."""
+
+
 class UnknownRole(NotFound):
     """There is no role {role!r}. `lastgood role list` lists them; `lastgood role create` makes one."""
 
@@ -307,6 +402,10 @@ class UnknownRole(NotFound):
 class UnknownGrant(NotFound):
     """{subject} was not granted the role {role} on {on} here; it holds {held}. A grant that came from a source is
     revoked there."""
+
+
+class UnknownApproval(NotFound):
+    """There is no approval {approval!r}. `lastgood approvals` lists them."""
 
 
 class UnknownListener(NotFound):
@@ -319,6 +418,10 @@ class UnknownRun(NotFound):
     the newest 10,000 are kept."""
 
 
+class UnknownTile(NotFound):
+    """The audit log has no tile {tile} of that width. `GET /v1/audit/checkpoint` says how many rows it has."""
+
+
 class NothingKept(NotFound):
     """Workflow {workflow} has no version yet. Push one with `lastgood push FILE --workflow {workflow}`."""
 
@@ -327,6 +430,15 @@ class Conflict(LastgoodError):
     """{detail}"""
 
     status = 409
+
+
+class AdminExists(Conflict):
+    """{home} has an admin already, so nothing was made. Where the way in is lost, `lastgood token reset` makes a new
+    admin token in place of the old one."""
+
+
+class NameTaken(Conflict):
+    """The name {name!r} belongs to another {kind}. Choose another, or take that one away first."""
 
 
 class BuiltInRole(Conflict):
@@ -348,8 +460,9 @@ class IdTaken(Conflict):
 
 
 class AppTaken(Conflict):
-    """The app {app} on {server} is bound to {channel} of {workflow} already. A channel keeps its app: bind an app
-    before its server is captured, which gives each other app a workflow of its own."""
+    """The app {app} on {server} is bound to {channel} of {workflow} already. A channel has one app, and an app one
+    channel: `lastgood bind NAME --on {server} --app {app} --channel CHANNEL --move` gives it, with its history, to a
+    channel that has none."""
 
 
 class ForeignVersion(Conflict):
@@ -404,6 +517,24 @@ class PlanVoid(Conflict):
     again."""
 
 
+class ApprovalNeeded(Conflict):
+    """This {kind} moves {channels}, which is protected ({rule}): it needs the approval of {who}, and is kept as
+    {approval}. Ask somebody to run `lastgood approve {approval}`, then run the same command again; nothing was
+    changed."""
+
+    exit_code = 4
+
+
+class ApprovalVoid(Conflict):
+    """{approval} does not let this pass: {reason}. Run the command without --approval to ask anew; nothing was
+    changed."""
+
+
+class Frozen(Conflict):
+    """{channel} of {workflow} gets nothing new until {until} ({rule}: {reason}). A plain rollback still works; in an
+    emergency --break-glass with a --reason passes, and pages. Nothing was changed."""
+
+
 class StillCapturing(Conflict):
     """{server} is being captured already. Wait for that; its progress is at `GET /v1/servers/{server}/capture`."""
 
@@ -442,6 +573,11 @@ class DraftTaken(Conflict):
     overwritten. Agree with them, then begin again."""
 
 
+class LogInconsistent(Conflict):
+    """The audit log's tree does not extend the checkpoint that was signed at {size} rows ({reason}), so no new one is
+    signed. Somebody changed the store: `lastgood audit verify` says where."""
+
+
 class PublishedMeanwhile(Conflict):
     """{who} published {label} of {app} on {server} while {operation} was under way. It was left as it is; look at
     `lastgood drift {workflow}` and decide."""
@@ -469,8 +605,21 @@ class GenerationRequired(LastgoodError):
     status = 428
 
 
+class TooManySignIns(LastgoodError):
+    """Too many sign-ins failed for this name or from this address; the next is looked at in {seconds} s. A right
+    password is refused until then too."""
+
+    status = 429
+
+
 class ServerRefused(LastgoodError):
     """{detail}"""
+
+
+class ServerWaits(ServerRefused):
+    """{detail}"""
+
+    exit_code = 4
 
 
 class DifyError(LastgoodError):
@@ -560,6 +709,11 @@ class Unavailable(LastgoodError):
     status = 503
 
 
+class CheckpointNotSent(Unavailable):
+    """The checkpoint did not reach {destination}: {reason}. It is tried again; look at the setting, the place and the
+    network between."""
+
+
 class StoreFull(Unavailable):
     """The disk under {path} is full, so nothing was saved. Free some space; a rollback still works on the
     reserve that is kept for it."""
@@ -600,6 +754,13 @@ class UpstreamTimeout(UpstreamUnreachable):
     status = 504
 
 
+class ProviderUnreachable(Unavailable):
+    """The identity provider {issuer} does not answer as it should ({reason}). Sign in with a password, or try again
+    later."""
+
+    status = 502
+
+
 class LiveVersionUnknown(Unavailable):
     """This gateway worker cannot learn which version is live ({reason}), so it answers nothing rather than a wrong
     version. Send the request again; LASTGOOD_ON_STORE_LOSS=serve makes workers go on with what they knew."""
@@ -616,6 +777,18 @@ class DataDirectoryTaken(Unavailable):
 
 class KeyRingDamaged(Unavailable):
     """The key ring {path} cannot be read ({reason}), so no secret can be opened. Put it back from your backup."""
+
+
+class RingReadOnly(Conflict):
+    """The key ring {path} was not changed: {reason}."""
+
+
+class KeyNeeded(Conflict):
+    """The key {key} ({purpose}) stays in the ring, because something needs it: {reasons}. Nothing was changed."""
+
+
+class UnknownRingKey(NotFound):
+    """There is no key {key!r} in the key ring {path}. `lastgood ring status` lists them."""
 
 
 class Unsealable(Unavailable):

@@ -17,6 +17,7 @@ from pydantic_settings import (
 )
 
 from lastgood.catalogue import (
+    Audit,
     DataCheck,
     Dependency,
     Dify,
@@ -24,7 +25,9 @@ from lastgood.catalogue import (
     Hook,
     Listener,
     Middleware,
+    Oidc,
     Position,
+    Protected,
     Rollback,
     Service,
 )
@@ -41,6 +44,14 @@ class Settings(BaseSettings):
         default="",
         description="PostgreSQL URL (postgresql://…) of the store; empty means SQLite in the data directory.",
     )
+    keyring: str = Field(
+        default="",
+        description="The key ring itself, base64 of its JSON; else it is keyring.json in the data directory.",
+        repr=False,
+    )
+    keyring_from: str = Field(
+        default="", description="The entry point of the group lastgood.keyrings that gives the key ring."
+    )
     server: str = Field(default="", description="Address of a Lastgood server for the command line to talk to.")
     token: str = Field(default="", description="Token that the command line shows to a remote server.", repr=False)
 
@@ -51,11 +62,21 @@ class Settings(BaseSettings):
 
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8321, ge=0, le=65535)
+    tls_cert: Path | None = Field(
+        default=None, description="Certificate (PEM, with its chain) of the management API; tls_key is its key."
+    )
+    tls_key: Path | None = Field(default=None, description="Private key (PEM) of tls_cert.")
+    trusted_proxies: tuple[str, ...] = Field(
+        default=(),
+        description="Addresses or networks of the proxies with TLS before the management API: what they say of"
+        " clients (X-Forwarded-For, -Proto, -Host) is believed, and beyond loopback nobody else is let in.",
+    )
     gateway_host: str = "127.0.0.1"
     gateway_port: int = Field(default=8322, ge=0, le=65535)
     trusted_network: bool = Field(
         default=False,
-        description="Whether gateway_host may be other than loopback without TLS, as inside a network of containers.",
+        description="Whether api_host and gateway_host may be other than loopback without TLS or a proxy, as inside a"
+        " network of containers.",
     )
     gateway_workers: int = Field(default=1, ge=1, le=64, description="Gateway processes.")
     engine_workers: int = Field(
@@ -146,6 +167,12 @@ class Settings(BaseSettings):
         description="Share of failed runs that a version proven by Dify's logs surely (95 %) does not exceed.",
     )
 
+    session_hours: float = Field(default=12.0, gt=0, le=24 * 30, description="Hours after which a session ends.")
+    session_idle_minutes: float = Field(
+        default=60.0, ge=2, description="Minutes without a request after which a session ends."
+    )
+    oidc: Oidc = Field(default_factory=Oidc, description="The identity provider that people sign in with.")
+
     rules: dict[str, str] = Field(
         default={},
         description="Change rules raised to a severity or a tier, such as model-changed = 'breaking'.",
@@ -164,6 +191,19 @@ class Settings(BaseSettings):
         default={}, description="External services that must accept our credential."
     )
     positions: dict[str, Position] = Field(default={}, description="Consumers of event queues.")
+    audit_origin: str = Field(
+        default="",
+        description="Name of the audit log in its checkpoints, such as example.com/lastgood; made up when empty.",
+    )
+    audit: Audit = Field(
+        default=Audit.model_validate({}),
+        description="When the audit log's checkpoints are signed, and where they go.",
+    )
+    protected: dict[str, Protected] = Field(default={}, description="Channels that are changed by two people only.")
+    break_glass_command: tuple[str, ...] = Field(
+        default=(), description="Command that pages when somebody passes a protection by break-glass."
+    )
+    break_glass_url: str = Field(default="", description="URL that is told the same by POST, in JSON.", repr=False)
     alert_webhook: str = Field(
         default="",
         validation_alias=AliasChoices("LASTGOOD_ALERT_WEBHOOK", "ALERT_WEBHOOK", "alert_webhook"),
@@ -195,7 +235,8 @@ def load(**flags: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise InvalidSetting(name=name, value=str(first.get("input")), reason=first["msg"]) from None
+        reason = first["msg"].removeprefix("Value error, ")  # pydantic's words before ours
+        raise InvalidSetting(name=name, value=str(first.get("input")), reason=reason) from None
     except SettingsError as error:  # a variable that must hold JSON holds none; it may hold a key, so it is not shown
         found = re.search(r'field "(\w+)"', str(error))
         name = f"LASTGOOD_{found[1].upper() if found else '*'}"

@@ -3,6 +3,7 @@
 import base64
 import json
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,11 @@ def ring(tmp_path: Path) -> KeyRing:
 def test_the_file_is_for_its_owner_only_and_holds_one_key_of_each_purpose(ring: KeyRing) -> None:
     assert stat.S_IMODE(ring.path.stat().st_mode) == 0o600
     keys = json.loads(ring.path.read_text())["keys"]
-    assert [key["purpose"] for key in keys] == ["seal", "fingerprint", "lookup"]
-    assert len({key["key"] for key in keys}) == 3
+    assert [key["purpose"] for key in keys] == ["seal", "fingerprint", "lookup", "log"]
+    assert len({key["key"] for key in keys}) == 4
     assert all(len(base64.b64decode(key["key"])) == 32 for key in keys)
-    assert list(ring.path.parent.iterdir()) == [ring.path], "something is left lying beside it"
+    beside = {one.name for one in ring.path.parent.iterdir()}
+    assert beside == {"keyring.json", "keyring.json.bak"}, "something is left lying beside it"
 
 
 @given(value=st.text(), place=st.text())
@@ -81,8 +83,7 @@ def test_a_newer_key_writes_and_an_older_one_still_opens(ring: KeyRing) -> None:
     assert both.unseal(sealed, PLACE) == VALUE
     assert b"snewer" in both.seal(VALUE, PLACE)
     assert both.fingerprint(VALUE) == ring.fingerprint(VALUE)
-    with pytest.raises(Unsealable, match="snewer"):
-        ring.unseal(both.seal(VALUE, PLACE), PLACE)
+    assert ring.unseal(both.seal(VALUE, PLACE), PLACE) == VALUE, "whoever meets an unknown key reads the ring again"
 
 
 def test_fingerprints_compare_and_tell_nothing(ring: KeyRing) -> None:
@@ -120,3 +121,39 @@ def test_a_damaged_ring_is_named_and_left_alone(tmp_path: Path, text: str) -> No
     assert isinstance(caught.value, LastgoodError)
     assert str(path) in str(caught.value)
     assert path.read_text() == text
+
+
+def earlier(ring: KeyRing) -> list[dict[str, str]]:
+    """Make `ring` one of a release that signed no checkpoints."""
+    keys = [key for key in json.loads(ring.path.read_text())["keys"] if key["purpose"] != "log"]
+    ring.path.write_text(json.dumps({"keys": keys}))
+    return keys
+
+
+def test_a_ring_of_an_earlier_release_is_completed_once_and_keeps_its_keys(ring: KeyRing) -> None:
+    before = earlier(ring)
+    with ThreadPoolExecutor(8) as pool:
+        rings = list(pool.map(lambda _: KeyRing.open(ring.path), range(16)))
+    kept = json.loads(ring.path.read_text())["keys"]
+    assert kept[:-1] == before
+    assert kept[-1]["purpose"] == "log"
+    assert {one.log_seeds[-1] for one in rings} == {base64.b64decode(kept[-1]["key"])}
+    assert stat.S_IMODE(ring.path.stat().st_mode) == 0o600
+    beside = {one.name for one in ring.path.parent.iterdir()}
+    assert beside == {"keyring.json", "keyring.json.bak"}, "something is left lying beside it"
+
+
+def test_a_ring_that_cannot_be_completed_opens_secrets_all_the_same(
+    ring: KeyRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed = ring.seal(VALUE, PLACE)
+    earlier(ring)
+
+    def refuse(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("lastgood.db.keyrings.File._written", refuse)
+    found = KeyRing.open(ring.path)
+    assert found.unseal(sealed, PLACE) == VALUE
+    with pytest.raises(KeyRingDamaged, match="no key of the audit log"):
+        _ = found.log_seeds

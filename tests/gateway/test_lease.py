@@ -5,6 +5,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
+from lastgood.db.ring import Lookup
 from lastgood.errors import LiveVersionUnknown
 from lastgood.gateway import lease
 from lastgood.gateway.lease import LeaseRouter, Listening
@@ -13,7 +14,7 @@ from lastgood.history.routes import RouteChanges, key_hash
 
 from .conftest import KEY, route
 
-LOOKUP = b"k" * 32
+LOOKUP = Lookup([(b"k" * 32, b"")])
 LOSSES: tuple[OnStoreLoss, ...] = ("stop", "serve")
 
 

@@ -5,6 +5,7 @@ import fcntl
 import getpass
 import json
 import os
+import ssl
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from lastgood.errors import InvalidSetting, NotFound, ServerRefused, ServerUnreachable, Unavailable
+from lastgood.errors import InvalidSetting, NotFound, ServerRefused, ServerUnreachable, ServerWaits, Unavailable
 
 # httpx loads its own command line with it, and that rich, click and pygments: two thirds of its import time.
 sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # None: not to be had
@@ -80,6 +81,20 @@ class Client:
         """The bytes of ``GET /v1/…``, as the server sent them."""
         return self._ask("GET", path, query).content
 
+    def lines(self, *path: str, **query: Any) -> Iterator[str]:
+        """The lines of an answer that goes on, as they come."""
+        params = _params(query)
+        try:
+            with self._http.stream(
+                "GET", "/v1/" + "/".join(map(_segment, path)), params=params, timeout=None
+            ) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise _refusal(answer, self.url)
+                yield from answer.iter_lines()
+        except httpx.TransportError as error:
+            raise ServerUnreachable(url=self.url, reason=reason_of(error)) from error
+
     def items(self, *path: str, limit: int | None = None, **query: Any) -> list[dict[str, Any]]:
         """The items of a list, at most `limit` of them (None: the server's own page), over as many pages as it
         takes."""
@@ -94,9 +109,8 @@ class Client:
                 return found
 
     def _ask(self, method: str, path: tuple[str, ...], query: dict[str, Any], **more: Any) -> httpx.Response:
-        params = {name: str(value) for name, value in query.items() if value is not None}
         try:
-            answer = self._http.request(method, "/v1/" + "/".join(map(_segment, path)), params=params, **more)
+            answer = self._http.request(method, "/v1/" + "/".join(map(_segment, path)), params=_params(query), **more)
         except httpx.TransportError as error:
             reason = reason_of(error)
             if method != "GET" and not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
@@ -113,16 +127,16 @@ def connect(given: Given, *, answer_seconds: float = _ANSWER_SECONDS) -> Iterato
     address = address_of(given)
     notice = None if address.server else server_notice(address.home)
     if address.server:
-        url, token = address.server, address.token
+        url, token, certificate = address.server, address.token, ""
     elif notice:
-        url, token = str(notice["api"]), str(notice["token"])
+        url, token, certificate = str(notice["api"]), str(notice["token"]), str(notice.get("certificate", ""))
     else:
         from lastgood.cli.local import local_client
 
         with local_client(actor()) as client:
             yield client
         return
-    with _http(url, token, answer_seconds) as http:
+    with _http(url, token, answer_seconds, certificate) as http:
         yield Client(http, url)
 
 
@@ -185,6 +199,15 @@ def actor() -> str:
     return "".join(c if c.isprintable() else "?" for c in name.encode("ascii", "replace").decode())
 
 
+def _params(query: dict[str, Any]) -> dict[str, str | list[str]]:
+    """A query as it is sent; a list is a parameter that comes again and again."""
+    return {
+        name: [str(one) for one in value] if isinstance(value, list) else str(value)
+        for name, value in query.items()
+        if value is not None
+    }
+
+
 def _checked(server: str) -> str:
     """`server` as a base URL, ``http://`` added to a bare address. Raises `InvalidSetting`."""
     if not server:
@@ -200,7 +223,16 @@ def _checked(server: str) -> str:
     return url
 
 
-def _http(url: str, token: str, seconds: float) -> httpx.Client:
+def _only(certificate: str) -> ssl.SSLContext:
+    """Trust in the very certificate in the file `certificate`, whatever name it was made out to."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(certificate)
+    return context
+
+
+def _http(url: str, token: str, seconds: float, certificate: str = "") -> httpx.Client:
     def show_token(request: httpx.Request) -> httpx.Request:
         # As `auth`, so that no .netrc entry for the host takes its place.
         if token:
@@ -213,6 +245,7 @@ def _http(url: str, token: str, seconds: float) -> httpx.Client:
         headers={"X-Lastgood-Actor": actor()},
         timeout=httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS)),
         trust_env=not is_loopback(url),
+        verify=_only(certificate) if certificate else True,
     )
 
 
@@ -234,7 +267,8 @@ def _refusal(answer: httpx.Response, url: str) -> ServerRefused | Unavailable:
         )
     if answer.status_code == 401:
         detail += " The command line takes it from LASTGOOD_TOKEN or --token."
-    return ServerRefused(detail=detail, problem=code, status=answer.status_code)
+    refused = ServerWaits if code == "approval-needed" else ServerRefused
+    return refused(detail=detail, problem=code, status=answer.status_code)
 
 
 def _lives(pid: int) -> bool:

@@ -14,6 +14,8 @@ import lastgood
 from lastgood.cli import (
     access,
     admin,
+    approvals,
+    audit,
     checks,
     cluster,
     documents,
@@ -25,8 +27,10 @@ from lastgood.cli import (
     moves,
     operations,
     output,
+    people,
     promote,
     proofs,
+    ring,
     running,
     servers,
     standing,
@@ -99,6 +103,8 @@ add(
     },
     "Beside Dify",
 )
+app.add_typer(approvals.approvals, name="approvals", rich_help_panel="Serve them")
+add(app, {"approve": approvals.approve, "reject": approvals.reject}, "Serve them")
 app.add_typer(drafts.draft, name="draft", rich_help_panel="Beside Dify")
 add(app, {"verify": checks.verify, "mark": proofs.mark}, "Prove them")
 app.add_typer(proofs.smoke, name="smoke", rich_help_panel="Prove them")
@@ -121,9 +127,12 @@ add(
     "Who may do what",
 )
 app.add_typer(access.role, name="role", rich_help_panel="Who may do what")
+app.add_typer(audit.audit, name="audit", rich_help_panel="Who may do what")
 app.add_typer(keys.key, name="key", rich_help_panel="Doors and server")
+app.add_typer(people.person, name="person", rich_help_panel="Doors and server")
 app.add_typer(admin.token, name="token", rich_help_panel="Doors and server")
-add(app, {"completion": admin.completion}, "Doors and server")
+app.add_typer(ring.ring, name="ring", rich_help_panel="Doors and server")
+add(app, {"init": admin.init, "completion": admin.completion}, "Doors and server")
 LATE = (
     Late(
         "serve",
@@ -166,7 +175,7 @@ def _root(
     (LASTGOOD_HOME, else ~/.lastgood), else they work on that directory themselves.
 
     Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the channel moved but its version failed verification,
-    130 stopped by Ctrl-C.
+    4 it waits for an approval, 130 stopped by Ctrl-C.
 
     \b
     Examples:

@@ -7,6 +7,8 @@ import typer
 from lastgood.cli import output
 from lastgood.cli.client import Client, connect
 from lastgood.cli.parameters import (
+    Approval,
+    BreakGlass,
     Channel,
     Force,
     Json,
@@ -35,12 +37,16 @@ def publish(
     force: Force = False,
     on_failure: OnFailure = "keep",
     no_verify: NoVerify = False,
+    approval: Approval = None,
+    break_glass: BreakGlass = False,
     as_json: Json = False,
 ) -> None:
     """Point a channel to a version, then verify it: smoke requests, health and what else is declared.
 
     Somebody else's move in between is not overwritten: the command says who moved it, and changes nothing.
-    Exit code 3: the channel moved, but the version failed verification; it stays live unless --on-failure undo.
+    A protected channel asks for an approval first: when it was given, the same command does it.
+    Exit codes: 3 the channel moved, but the version failed verification; it stays live unless --on-failure undo;
+    4 it waits for an approval.
 
     \b
     Examples:
@@ -48,11 +54,12 @@ def publish(
       lastgood publish prod-invoice v-20261123-02 --on-failure undo
       lastgood publish prod-invoice v-20261123-02 --semver 1.1.0 -m "two decimals"
       lastgood publish prod-invoice v-20261123-02 --channel staging
+      lastgood publish prod-invoice v-20261123-02 --break-glass --reason "orders are lost"
     """
     with connect(given(ctx)) as api:
         before = find_channel(api, workflow, channel)
         body = {"version": version, "reason": reason, "semver": semver, "force": force, "verify": not no_verify}
-        body["on_verification_failure"] = on_failure
+        body |= {"on_verification_failure": on_failure, "approval": approval, "break_glass": break_glass}
         with output.progress("publishing and verifying"):
             moved = api.post(
                 "workflows", workflow, "channels", channel, "publish", body=body, expected=before["generation"]

@@ -10,6 +10,8 @@ import typer
 from lastgood.cli import output
 from lastgood.cli.client import Client, connect
 from lastgood.cli.parameters import (
+    Approval,
+    BreakGlass,
     Channel,
     Force,
     Json,
@@ -93,13 +95,17 @@ def rollback(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     no_verify: NoVerify = False,
+    approval: Approval = None,
+    break_glass: BreakGlass = False,
     as_json: Json = False,
 ) -> None:
     """Point a channel back: to the last good version, or to one you name. Plans, shows, asks, does it and verifies.
 
     What was shown is what is done: if the channel moves or a new finding comes in between, nothing is changed. In a
     terminal it asks first, unless --yes is given; without a terminal it never asks.
-    Exit codes: 1 nothing was moved, 3 moved, but verification failed (the report says what to do).
+    On a protected channel a plain rollback waits for nobody, unless its owner says so; by force it needs an approval.
+    Exit codes: 1 nothing was moved, 3 moved, but verification failed (the report says what to do), 4 it waits for an
+    approval.
 
     \b
     Examples:
@@ -110,7 +116,7 @@ def rollback(
       lastgood rollback prod-invoice --to v-20261123-03 --force --reason "the check was wrong"
     """
     body: dict[str, Any] = {"force": force or None, "verify": False if no_verify else None}
-    body |= {"reason": reason or None, "on_verification_failure": on_failure}
+    body |= {"reason": reason or None, "on_verification_failure": on_failure, "break_glass": break_glass or None}
     names = workflow or []
     if len(names) > 1 and not together:
         raise InvalidRequest(
@@ -128,9 +134,8 @@ def rollback(
         if not yes and sys.stdin.isatty() and sys.stderr.isatty():
             typer.confirm("Roll back?", abort=True, err=True)
         with output.progress("rolling back and verifying"):
-            done = _follow(
-                api, api.post("operations", body={"plan": shown["plan"], "confirmation": shown["confirmation"]})
-            )
+            accepted = {"plan": shown["plan"], "confirmation": shown["confirmation"], "approval": approval}
+            done = _follow(api, api.post("operations", body=accepted))
         if done["state"] == "asking" and not yes and sys.stdin.isatty() and sys.stderr.isatty():
             output.warn(_failure(done))
             undo = typer.confirm("Move it back to where it was?", err=True)
@@ -333,6 +338,8 @@ def _show(shown: dict[str, Any], write: Any) -> None:
     for one in shown["findings"]:
         if one["verdict"] != "pass":
             write(f"  {output.paint(one['verdict'], _COLOURS[one['verdict']])}: {output.flat(one['sentence'])}")
+    for sentence in shown.get("protection", ()):  # an older server tells none
+        write(f"  {output.paint('protected', 'yellow')}: {output.flat(sentence)}")
     for one in plan["services"]:
         said = f"{one['name']} ({one['module']})" if one["module"] else one["name"]
         write(

@@ -106,6 +106,16 @@ Note = Annotated[str, typer.Option("--note", "-m", help="What it is, for people.
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why, for the log.")]
 Force = Annotated[bool, typer.Option("--force", help="Also to a version marked failed; needs a --reason.")]
 NoVerify = Annotated[bool, typer.Option("--no-verify", help="Do not run the smoke requests afterwards.")]
+Approval = Annotated[
+    str | None,
+    typer.Option("--approval", metavar="ap-…", help="The approval to pass by; else the newest that fits."),
+]
+BreakGlass = Annotated[
+    bool,
+    typer.Option(
+        "--break-glass", help="Pass approval and freezes of a protected channel; needs a --reason, and pages."
+    ),
+]
 OnFailure = Annotated[
     str,
     typer.Option("--on-failure", metavar="undo|keep|ask", help="What to do when verification fails afterwards."),

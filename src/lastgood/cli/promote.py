@@ -10,6 +10,8 @@ import typer
 from lastgood.cli import moves, output
 from lastgood.cli.client import connect
 from lastgood.cli.parameters import (
+    Approval,
+    BreakGlass,
     Force,
     Json,
     NoVerify,
@@ -49,13 +51,15 @@ def promote(
     force: Force = False,
     on_failure: OnFailure = "keep",
     no_verify: NoVerify = False,
+    approval: Approval = None,
+    break_glass: BreakGlass = False,
     as_json: Json = False,
 ) -> None:
     """Carry the version of one channel to another, which may run on another Dify server: ids mapped, values overlaid.
 
     Refuses while an id of the one workspace is mapped to none of the other, because Dify drops such ids silently.
     What was shown is what is done; in a terminal it asks first, unless --yes is given.
-    Exit code 3: the channel moved, but the version failed verification.
+    Exit codes: 3 the channel moved, but the version failed verification; 4 it waits for an approval.
 
     \b
     Examples:
@@ -83,7 +87,7 @@ def promote(
         if not yes and sys.stdin.isatty() and sys.stderr.isatty():
             typer.confirm("Promote?", abort=True, err=True)
         body |= {"shown": shown["digest"], "reason": reason, "force": force, "verify": not no_verify}
-        body["on_verification_failure"] = on_failure
+        body |= {"on_verification_failure": on_failure, "approval": approval, "break_glass": break_glass}
         with output.progress("publishing and verifying"):
             done = api.post("workflows", workflow, "promotions", body=body, expected=shown["to"]["generation"])
     raise typer.Exit(moves.tell_move(done, as_json))
@@ -104,6 +108,8 @@ def _show(shown: dict[str, Any], say: Any) -> None:
         f"{target['channel']} ({target['server']})"
     )
     say(f"proven in {origin['channel']}: {output.flat(shown['evidence'])}")
+    for sentence in shown.get("protection", ()):  # an older server tells none
+        say(f"  {output.paint('protected', 'yellow')} {output.flat(sentence)}")
     for one in shown["findings"]:
         mark = output.paint(f"{one['verdict']:<7}", _COLOURS[one["verdict"]])
         say(f"  {mark} {output.flat(one['sentence'])}")

@@ -9,7 +9,7 @@ from lastgood.cli import output
 from lastgood.cli.client import connect
 from lastgood.cli.meaning import show_lines
 from lastgood.cli.moves import LIVE, tell_move
-from lastgood.cli.parameters import Channel, Json, NoVerify, Reason, Workflow, given
+from lastgood.cli.parameters import Approval, BreakGlass, Channel, Json, NoVerify, Reason, Workflow, given
 
 OUT_OF_STEP = 1  # the exit code of drift that nobody expects
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -40,6 +40,8 @@ def adopt(
     channel: Channel = LIVE,
     reason: Reason = "",
     yes: Yes = False,
+    approval: Approval = None,
+    break_glass: BreakGlass = False,
     as_json: Json = False,
 ) -> None:
     """Take what Dify serves as what should be live: the channel moves there, and nothing is written in Dify.
@@ -52,10 +54,9 @@ def adopt(
         found = api.get("workflows", workflow, "channels", channel, "drift")
         if not as_json:
             _show(found, workflow, channel, output.warn)
+        body = {"reason": reason, "approval": approval, "break_glass": break_glass}
         _ask(f"Let {channel} point to {found['live'] or 'it'}?", yes)
-        done = api.post(
-            "workflows", workflow, "channels", channel, "adopt", body={"reason": reason}, expected=found["generation"]
-        )
+        done = api.post("workflows", workflow, "channels", channel, "adopt", body=body, expected=found["generation"])
     if as_json:
         output.print_json(done)
         return
@@ -70,6 +71,8 @@ def heal(
     reason: Reason = "",
     yes: Yes = False,
     no_verify: NoVerify = False,
+    approval: Approval = None,
+    break_glass: BreakGlass = False,
     as_json: Json = False,
 ) -> None:
     """Give Dify what the channel says again: ours is published there, as an operation that can be undone.
@@ -85,10 +88,11 @@ def heal(
         if not as_json:
             _show(found, workflow, channel, output.warn)
         _ask(f"Give {found['name']} {found['should_be']} again?", yes)
+        body = {"reason": reason, "verify": not no_verify, "approval": approval, "break_glass": break_glass}
         with output.progress("putting ours back and verifying"):
             done = api.post(
                 "workflows", workflow, "channels", channel, "heal",
-                body={"reason": reason, "verify": not no_verify}, expected=found["generation"],
+                body=body, expected=found["generation"],
             )  # fmt: skip
     raise typer.Exit(tell_move(done, as_json))
 

@@ -18,6 +18,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, OperationalError
 from sqlalchemy.pool import QueuePool
 
+from lastgood.db.keyrings import open_ring
 from lastgood.db.ring import KeyRing
 from lastgood.db.tx import Tx, utc_now
 from lastgood.errors import InvalidRequest, InvalidSetting, LastgoodError, StoreFull, StoreUnreachable
@@ -233,7 +234,7 @@ def open_store(settings: Settings) -> Store:
 def _unmigrated(settings: Settings) -> Store:
     try:
         settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        ring = KeyRing.open(settings.home / "keyring.json")
+        ring = open_ring(settings)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise StoreFull(path=str(settings.home)) from error

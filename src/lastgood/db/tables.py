@@ -425,15 +425,16 @@ approval = Table(
     _key(),
     _ref("workspace_pk", "workspace.pk"),
     Column("id", String(20), nullable=False, unique=True),
-    # The digest of the plan that it is bound to, and the plan (JSON).
+    # The digest of what the plan would do, to which it is bound, and the plan as it was found then (JSON).
     Column("digest", Digest, nullable=False, index=True),
     Column("plan", Text, nullable=False),
     Column("state", String(16), nullable=False),
+    # Subjects, such as ``token:ci``; `answers` is a JSON list of who said what, of which `needed` must agree.
     Column("asked_by", Text, nullable=False),
     _time("asked_at"),
-    Column("answered_by", Text, nullable=False, server_default=""),
-    _time("answered_at", nullable=True),
-    Column("reason", Text, nullable=False, server_default=""),
+    Column("needed", SmallInteger, nullable=False),
+    Column("hours", Float, nullable=False),
+    Column("answers", Text, nullable=False, server_default="[]"),
     _time("expires_at"),
     Column("operation", String(20), nullable=True),
     CheckConstraint("state in ('waiting', 'approved', 'rejected', 'used')", name="state"),
@@ -711,7 +712,10 @@ audit_export = Table(
     metadata,
     Column("destination", String(255), primary_key=True),
     Column("size", BigInteger, nullable=False),
-    _time("at"),
+    _time("at"),  # of the last attempt
+    _time("done_at", nullable=True),
+    _time("failing_since", nullable=True),
+    Column("failures", Integer, nullable=False, server_default="0"),
     Column("problem", Text, nullable=False, server_default=""),
 )
 

@@ -24,6 +24,7 @@ from lastgood.gateway.lease import LeaseRouter, StoreMembership
 from lastgood.gateway.ledger import Ledger
 from lastgood.gateway.metrics import Metrics
 from lastgood.gateway.recorder import Recorder
+from lastgood.gateway.rehasher import Rehasher
 from lastgood.gateway.router import Router, SqliteRouter
 from lastgood.gateway.server import address_of, listen, serve
 from lastgood.gateway.webhook import Webhooks
@@ -94,6 +95,8 @@ def main() -> int:
         with opening:  # two threads come for it, and migrations are not made for that
             return open_runs(settings)
 
+    rehasher = Rehasher(store, router)
+    rehasher.start()
     metrics = Metrics()
     recorder = Recorder(lambda: Ledger(runs()), metrics.observed)
     if settings.record_calls:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from lastgood.db import messages, process
+from lastgood.db.ring import Lookup
 from lastgood.db.routing import NOTIFY_CHANNEL
 from lastgood.db.store import Store
 from lastgood.db.tx import Tx, utc_now
@@ -77,7 +78,7 @@ class LeaseRouter:
     """Routes kept in memory by a thread of its own. Call `start` before the first request, `close` after the last."""
 
     def __init__(
-        self, member: Membership, lookup_key: bytes, *, lease_seconds: float, on_store_loss: OnStoreLoss = "stop"
+        self, member: Membership, lookup_key: Lookup, *, lease_seconds: float, on_store_loss: OnStoreLoss = "stop"
     ) -> None:
         self.table = RouteTable(lookup_key)
         self._member = member
@@ -111,6 +112,10 @@ class LeaseRouter:
             "revision": self.table.revision,
             "keys": len(self.table),
         }
+
+    def take_seen(self) -> Mapping[bytes, bytes]:
+        """As of `RouteTable`."""
+        return self.table.take_seen()
 
     def close(self) -> None:
         """Stop listening and leave."""

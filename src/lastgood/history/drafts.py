@@ -12,7 +12,7 @@ from typing import Any, Literal
 from sqlalchemy import bindparam, delete, insert, select
 
 from lastgood import dsl
-from lastgood.db import audit
+from lastgood.db import audit, envelope
 from lastgood.db import tables as t
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx, parse_time, utc_text
@@ -155,7 +155,7 @@ def keep(
         "kept_at": tx.now,
         "why": why,
         "operation": operation,
-        "sealed": tx.ring.seal(json.dumps(values), f"draft/{id}") if values else None,
+        "sealed": envelope.seal(tx, json.dumps(values), f"draft/{id}") if values else None,
     }
     tx.connection.execute(_ADD, row)
     facts: dict[str, Any] = {"author": author, "changed_at": changed_at, "after": digest, "operation": operation}
@@ -183,8 +183,9 @@ def listing(tx: Tx, workflow: Workflow, limit: int = 50) -> list[Draft]:
 
 
 def document_of(tx: Tx, draft: Draft) -> dsl.Document:
-    """The document of `draft`, secret values left out. Raises `DamagedContent`."""
-    return dsl.Document(content.read_content(tx, draft.digest, draft.snapshot_id))
+    """The document of `draft`, secret values left out, its digest checked: it may go back to where it came from.
+    Raises `DamagedContent`."""
+    return dsl.Document(content.read_content(tx, draft.digest, draft.snapshot_id, whole=True))
 
 
 def secrets_of(tx: Tx, draft: Draft) -> dict[str, str]:
@@ -192,7 +193,7 @@ def secrets_of(tx: Tx, draft: Draft) -> dict[str, str]:
     `Unsealable`."""
     if draft.sealed is None:
         return {}
-    values: dict[str, str] = json.loads(tx.ring.unseal(draft.sealed, f"draft/{draft.id}"))
+    values: dict[str, str] = json.loads(envelope.unseal(tx, draft.sealed, f"draft/{draft.id}"))
     return values
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import bindparam, insert, select, update
 
-from lastgood.db import audit
+from lastgood.db import audit, envelope
 from lastgood.db import tables as t
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
@@ -142,7 +142,7 @@ def former_of(tx: Tx, app: App, part: Part) -> Former | None:
 def _opened(tx: Tx, app: App, part: Part) -> dict[str, Any]:
     if part.sealed is None:
         return {}
-    found: dict[str, Any] = json.loads(tx.ring.unseal(part.sealed, _place(app, part.kind, part.name)))
+    found: dict[str, Any] = json.loads(envelope.unseal(tx, part.sealed, _place(app, part.kind, part.name)))
     return found
 
 
@@ -160,7 +160,7 @@ def _sealed(tx: Tx, place: str, secret: str, before: Former | None) -> bytes | N
     if not secret and before is None:
         return None
     former = {"before": before.secret, "until": before.until} if before else {}
-    return tx.ring.seal(json.dumps({"now": secret, **former}), place)
+    return envelope.seal(tx, json.dumps({"now": secret, **former}), place)
 
 
 def _differing(tx: Tx, app: App, known: Part, now: Seen) -> tuple[str, ...]:

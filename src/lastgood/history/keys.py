@@ -1,7 +1,7 @@
 """App keys: what a client shows to the gateway. Stored as keyed hashes, shown once."""
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
@@ -74,7 +74,7 @@ def create(
         "revoked_at": None,
     }
     # A key that was revoked may come back; its hash is unique.
-    tx.connection.execute(t.app_key.delete().where(t.app_key.c.hash == hashed))
+    tx.connection.execute(t.app_key.delete().where(t.app_key.c.hash.in_(tx.ring.lookups(value))))
     tx.connection.execute(insert(t.app_key), row)
     audit.append(tx, who, "key:create", f"workflow/{workflow.id}/key/{row['id']}", reason=name)
     shown = {k: v for k, v in row.items() if k not in {"channel_pk", "hash", "revision"}}
@@ -89,7 +89,8 @@ def adopt(
     if not is_whole(token):
         return False
     hashed = tx.ring.lookup(token)
-    held = tx.connection.execute(_BY_HASH, {"hash": hashed}).first()
+    rows = (tx.connection.execute(_BY_HASH, {"hash": one}).first() for one in tx.ring.lookups(token))
+    held = next((row for row in rows if row is not None), None)
     if held is not None and held.revoked_at is None and (held.placed_id or held.channel_pk != channel_pk):
         return False  # somebody gave it to another channel, or it is known
     values = {
@@ -99,7 +100,7 @@ def adopt(
         "revision": routing.bump(tx),
     }
     if held is not None:
-        tx.connection.execute(update(t.app_key).where(t.app_key.c.hash == hashed).values(**values))
+        tx.connection.execute(update(t.app_key).where(t.app_key.c.id == held.id).values(**values, hash=hashed))
         id = held.id
     else:
         id = random_id("key-", 8)
@@ -142,7 +143,24 @@ def revoke(tx: Tx, who: Principal, workflow: Workflow, id: str) -> None:
         audit.append(tx, who, "key:revoke", f"workflow/{workflow.id}/key/{one}")
 
 
+def rehash(tx: Tx, seen: Mapping[bytes, bytes]) -> int:
+    """Keep app keys that were `seen` (former hash → new one) under the hash that the ring's newest lookup key gives
+    them. Gives how many were changed."""
+    if not seen:
+        return 0
+    revision, changed = routing.bump(tx), 0
+    for former, now in seen.items():
+        values = {"hash": now, "revision": revision}
+        changed += tx.connection.execute(
+            update(t.app_key).where(t.app_key.c.hash == former).values(**values)
+        ).rowcount
+    return changed
+
+
 def workflow_of(tx: Tx, key: str) -> str | None:
     """The id of the workflow that `key` opens, None for an unknown or revoked key."""
-    found: str | None = tx.connection.execute(_WORKFLOW, {"hash": tx.ring.lookup(key)}).scalar()
-    return found
+    for hashed in tx.ring.lookups(key):
+        found: str | None = tx.connection.execute(_WORKFLOW, {"hash": hashed}).scalar()
+        if found is not None:
+            return found
+    return None

@@ -1,6 +1,5 @@
 """What the gateway knows: app key → workflow → channel → version → target."""
 
-import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +7,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, String, bindparam, func, literal, or_, select, union_all
 
 from lastgood.db import tables as t
+from lastgood.db.ring import Lookup
+
+type Identity = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +32,23 @@ class Route:
     trigger: str | None = None
     app: str | None = None
 
+    @property
+    def identity(self) -> Identity:
+        """What stays the same when the hash that it is found by does not: of an app key, or of a webhook; empty of
+        neither."""
+        if self.key_id:
+            return (self.key_id,)
+        return (self.workflow_id, self.channel, self.trigger) if self.trigger is not None else ()
+
 
 @dataclass(frozen=True, slots=True)
 class RouteChanges:
     """The app keys and webhooks whose route changed since some revision: keyed hash → route, None for a revoked
-    key."""
+    key. `revoked` names those keys too, because a reader may know one by a former hash."""
 
     revision: int
     keys: Mapping[bytes, Route | None]
+    revoked: frozenset[Identity] = frozenset()
 
 
 _REVISION = select(t.routing.c.revision)
@@ -106,8 +117,9 @@ def read_changes(connection: Connection, since: int) -> RouteChanges:
     revision = connection.execute(_REVISION).scalar_one()
     if revision <= since:
         return RouteChanges(revision, {})
-    keys = {bytes(row.hash): _route(row) for row in connection.execute(_EVERY, {"since": since})}
-    return RouteChanges(revision, keys)
+    rows = connection.execute(_EVERY, {"since": since}).all()
+    keys = {bytes(row.hash): _route(row) for row in rows}
+    return RouteChanges(revision, keys, frozenset((row.key_id,) for row in rows if row.revoked_at is not None))
 
 
 def _route(row: Row[*tuple[Any, ...]]) -> Route | None:
@@ -129,6 +141,6 @@ def _route(row: Row[*tuple[Any, ...]]) -> Route | None:
     )
 
 
-def key_hash(lookup_key: bytes, key: str) -> bytes:
+def key_hash(lookup_key: Lookup, key: str) -> bytes:
     """The hash under which an app key is stored (the ring's `lookup`, for the request path)."""
-    return hmac.digest(lookup_key, key.encode(), "sha256")
+    return lookup_key.hash(key)

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Row, bindparam, insert, select, update
 
+from lastgood.db import envelope, routing
 from lastgood.db import tables as t
 from lastgood.db.tx import Tx, parse_time, utc_text
 from lastgood.dsl.schedule import Schedule
@@ -38,6 +39,7 @@ _OF_WORKFLOW = (
     .where(t.channel.c.workflow_pk == bindparam("workflow"))
     .order_by(t.channel.c.pk, _T.c.pk)
 )
+_SEALED = select(_T.c.pk, _T.c.channel_pk, _T.c.node, _T.c.hash, _T.c.sealed).where(_T.c.sealed.is_not(None))
 _ADD = insert(_T)
 _SET = (
     update(_T)
@@ -133,7 +135,7 @@ def rebind(tx: Tx, workflow: Workflow, channel: Channel, to: Version, generation
     if workflow.target != ENGINE or channel.name == channels.SHADOW:
         return
     known = {(row.node, row.kind): row for row in tx.connection.execute(_OF_CHANNEL, {"channel": channel.pk})}
-    for trigger in triggers(versions.document_of(tx, to)):
+    for trigger in triggers(versions.document_of(tx, to, whole=True)):
         if trigger.kind != "plugin":
             _bind(tx, channel, known.pop((trigger.node, trigger.kind), None), trigger, to, generation)
     for row in known.values():
@@ -172,11 +174,27 @@ def _bind(tx: Tx, channel: Channel, known: Row[Any] | None, trigger: Trigger, to
             "kind": trigger.kind,
             "version_pk": to.pk,
             "hash": tx.ring.lookup(lookup_name(token)) if token else None,
-            "sealed": tx.ring.seal(token, _place(channel.pk, trigger.node)) if token else None,
+            "sealed": envelope.seal(tx, token, _place(channel.pk, trigger.node)) if token else None,
             "next_slot": coming,
             "updated_at": tx.now,
         },
     )
+
+
+def rehash(tx: Tx) -> int:
+    """Keep every webhook under the hash that the ring's newest lookup key gives it: its token is sealed beside it.
+    Gives how many were changed."""
+    rows = tx.connection.execute(_SEALED).all()
+    changed = 0
+    for row in rows:
+        token = envelope.unseal(tx, bytes(row.sealed), _place(row.channel_pk, row.node))
+        hashed = tx.ring.lookup(lookup_name(token))
+        if bytes(row.hash) != hashed:
+            tx.connection.execute(update(t.trigger).where(t.trigger.c.pk == row.pk).values(hash=hashed))
+            moved = update(t.channel).where(t.channel.c.pk == row.channel_pk)
+            tx.connection.execute(moved.values(revision=routing.bump(tx)))
+            changed += 1
+    return changed
 
 
 def of_workflow(tx: Tx, workflow: Workflow) -> list[Bound]:
@@ -200,7 +218,7 @@ def _of_workflow(tx: Tx, workflow: Workflow) -> Iterator[Bound]:
             channel=row.channel,
             version=row.version,
             generation=row.generation,
-            token=tx.ring.unseal(row.sealed, _place(row.channel_pk, row.node)) if row.sealed else None,
+            token=envelope.unseal(tx, row.sealed, _place(row.channel_pk, row.node)) if row.sealed else None,
             cron=row.cron,
             timezone=row.timezone,
             problem=row.problem,

@@ -136,17 +136,31 @@ class Operation:
         }
 
 
+def entered(tx: Tx, plan: Plan, key: str | None) -> Operation | None:
+    """The operation that was entered with `key` before, None where none was. Raises `InvalidRequest` when that did
+    something else than `plan`."""
+    held = tx.connection.execute(select(_O.c.id, _O.c.digest).where(_O.c.key == key)).first() if key else None
+    if held is None:
+        return None
+    if held.digest != plan.digest:
+        raise InvalidRequest(where="Idempotency-Key", reason=f"{key!r} was used for {held.id}, another plan")
+    return find(tx, held.id)
+
+
 def create(
-    tx: Tx, who: Principal, plan: Plan, workflows: Mapping[str, Workflow], *, key: str | None = None
+    tx: Tx,
+    who: Principal,
+    plan: Plan,
+    workflows: Mapping[str, Workflow],
+    *,
+    key: str | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> Operation:
-    """Enter an operation that will do `plan`, and give it; `workflows` are those of its moves, by id. With a `key`
-    that was used before it gives the operation of then. Raises `InvalidRequest` when that did something else."""
-    if key is not None:
-        held = tx.connection.execute(select(_O.c.id, _O.c.digest).where(_O.c.key == key)).first()
-        if held is not None:
-            if held.digest != plan.digest:
-                raise InvalidRequest(where="Idempotency-Key", reason=f"{key!r} was used for {held.id}, another plan")
-            return find(tx, held.id)
+    """Enter an operation that will do `plan`, and give it; `workflows` are those of its moves, by id, and `facts` how
+    it passed what protects their channels. With a `key` that was used before it gives the operation of then. Raises
+    `InvalidRequest` when that did something else."""
+    if (held := entered(tx, plan, key)) is not None:
+        return held
     operation = random_id("op-")
     pk = tx.connection.execute(
         insert(_O)
@@ -171,16 +185,15 @@ def create(
         )
         .returning(_O.c.pk)
     ).scalar_one()
-    for workflow in workflows.values():
-        tx.connection.execute(insert(_W), {"operation_pk": pk, "workflow_pk": workflow.pk})
-    asked: dict[str, Any] = {"digest": plan.digest, "verdict": plan.verdict}
+    tx.connection.execute(insert(_W), [{"operation_pk": pk, "workflow_pk": one.pk} for one in workflows.values()])
+    asked: dict[str, Any] = {"digest": plan.digest, "verdict": plan.verdict, **(facts or {})}
     if who.roles:  # they stand nowhere else, and what is done by force asks again
         asked["roles"] = sorted(who.roles)
     _put(tx, pk, "plan", "done", asked, 0.0)
     for one in plan.moves:
         audit.append(
             tx, who, f"operation:{plan.kind}", f"workflow/{one.workflow_id}/channel/{one.channel}",
-            reason=plan.reason, operation=operation, digest=plan.digest, to=one.to_version,
+            reason=plan.reason, operation=operation, digest=plan.digest, to=one.to_version, **(facts or {}),
         )  # fmt: skip
     return find(tx, operation)
 
@@ -293,6 +306,13 @@ def settle(tx: Tx, operation: Operation, state: State, *, summary: str = "", rep
         values |= {"summary": summary, "report": report}
     if state in OVER:
         values["ended_at"] = tx.now
+    if state == "failed":
+        steps = [name for name, step in operation.steps.items() if step.state == "failed"]
+        reason = f"failed at {', '.join(steps)}" if steps else "failed"
+        audit.append(
+            tx, operation.who, f"operation:{operation.kind}", f"operation/{operation.id}",
+            result="failed", reason=reason, digest=operation.digest,
+        )  # fmt: skip
     tx.connection.execute(update(_O).where(_O.c.pk == operation.pk).values(**values))
 
 

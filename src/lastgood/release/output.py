@@ -76,7 +76,13 @@ def server_secrets(settings: Settings) -> tuple[str, ...]:
     """The secret values that the settings hold: tokens, and the passwords in addresses."""
     checks = (check.url for check in settings.data_checks.values())
     urls = [settings.database, *checks, *(one.url for one in settings.middleware.values())]
-    found = [settings.token, settings.llm_api_key, settings.alert_webhook, *map(_password, urls)]
+    found = [
+        settings.token,
+        settings.llm_api_key,
+        settings.alert_webhook,
+        settings.break_glass_url,
+        *map(_password, urls),
+    ]
     for hook in settings.hooks.values():
         found += named_secrets(hook.environment.items())
     return tuple(value for value in found if value)

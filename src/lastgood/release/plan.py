@@ -4,16 +4,19 @@ digest says whether what is done is what was seen."""
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self, get_args
 
 from lastgood import dsl
 
-Kind = Literal["publish", "rollback", "rehearsal", "heal", "converge"]
+Kind = Literal["publish", "rollback", "rehearsal", "heal", "converge", "adopt"]
 Verdict = Literal["pass", "warn", "refuse"]
 OnFailure = Literal["undo", "keep", "ask"]
 Positions = Literal["keep", "reset"]
 WRITING = ("publish", "restore", "database")
 """The ways that write on Dify, step by step; `route` only moves our own pointer."""
+# What is found of a plan rather than what it would do.
+_FOUND: Final = ("findings", "services", "not_rolled_back", "break_glass")
+_FOUND_OF_MOVE: Final = ("why", "evidence")
 _WORST: dict[Verdict, int] = {"pass": 0, "warn": 1, "refuse": 2}
 
 NOT_ROLLED_BACK = (
@@ -95,6 +98,8 @@ class Plan:
     responsible: str = ""
     # The channel that a published version was promoted from; empty for any other publish.
     promoted_from: str = ""
+    # Whether approval and freezes of protected channels are passed, for its reason; that pages.
+    break_glass: bool = False
     not_rolled_back: tuple[str, ...] = NOT_ROLLED_BACK
 
     def as_data(self) -> dict[str, Any]:
@@ -104,7 +109,9 @@ class Plan:
     @classmethod
     def of_data(cls, data: Mapping[str, Any]) -> Self:
         """The plan that `as_data` wrote; fields that a newer release added are passed over, missing ones have their
-        defaults."""
+        defaults. Raises `ValueError`, `TypeError` or `KeyError` for what is no plan."""
+        if data["kind"] not in get_args(Kind):
+            raise ValueError(data["kind"])
         known = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
         for name in ("verification", "conditions", "not_rolled_back", "listeners", "data_checks"):
             if known.get(name) is not None:
@@ -118,6 +125,13 @@ class Plan:
     def digest(self) -> str:
         """SHA-256 (hex) over everything that the plan says."""
         return hashlib.sha256(dsl.canonical(self.as_data())).hexdigest()
+
+    @property
+    def intent(self) -> str:
+        """SHA-256 (hex) over what it would do, whatever is found of that meanwhile: what an approval is bound to."""
+        data = {name: value for name, value in self.as_data().items() if name not in _FOUND}
+        moves = [{name: one[name] for name in one if name not in _FOUND_OF_MOVE} for one in data["moves"]]
+        return hashlib.sha256(dsl.canonical({**data, "moves": moves})).hexdigest()
 
     @property
     def writes(self) -> bool:

@@ -1,18 +1,22 @@
 """Making plans from how things stand, and accepting them: what is done is what was seen, or it is not done."""
 
 import hmac
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from lastgood.access import decisions
 from lastgood.access.actions import FORCE
+from lastgood.db import audit
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
 from lastgood.dsl.rules import RuleSettings
 from lastgood.errors import (
     AlreadyActive,
+    ApprovalNeeded,
     ChannelMoved,
+    Frozen,
+    InvalidPlan,
     InvalidRequest,
     NothingLive,
     NothingToHeal,
@@ -21,13 +25,26 @@ from lastgood.errors import (
 )
 from lastgood.history import channels, versions, workflows
 from lastgood.history.channels import Channel
-from lastgood.release import declared, evidence, impact, journal, moves, numbering, preflight
+from lastgood.release import (
+    approvals,
+    declared,
+    evidence,
+    impact,
+    journal,
+    moves,
+    numbering,
+    paging,
+    preflight,
+    protection,
+)
+from lastgood.release.approvals import Approval
 from lastgood.release.impact import Impact
 from lastgood.release.journal import Operation
 from lastgood.release.means import Means
 from lastgood.release.placing import ways
 from lastgood.release.placing.ways import Sight
 from lastgood.release.plan import Finding, Kind, Plan, PlannedMove, news
+from lastgood.release.protection import Passed
 from lastgood.settings import Settings
 
 MOST_MOVES = 1000
@@ -192,12 +209,21 @@ def _again(means: Means, plan: Plan) -> Plan:
 
 
 def accept(
-    means: Means, who: Principal, plan: Plan, *, shown: str | None = None, key: str | None = None
+    means: Means,
+    who: Principal,
+    plan: Plan,
+    *,
+    shown: str | None = None,
+    key: str | None = None,
+    approval: str | None = None,
 ) -> Operation:
     """Enter the operation that does `plan`, as it was just made. With `shown` (the confirmation of what a person saw)
-    the plan is checked again first.
+    the plan is checked again first. A protected channel asks for an approval: the one named, or the newest that fits.
 
-    Raises `PlanVoid`, `PlanRefused`, `ChannelMoved`, `AlreadyActive`, `Denied`, `InvalidRequest`."""
+    Raises `PlanVoid`, `PlanRefused`, `ChannelMoved`, `AlreadyActive`, `Denied`, `InvalidRequest`, `ApprovalNeeded`,
+    `ApprovalVoid`, `Frozen`."""
+    if plan.kind == "adopt":
+        raise InvalidPlan(source="the plan", where="kind", reason="what is adopted is adopted at once, by `adopt`")
     if shown is not None:
         if not hmac.compare_digest(shown.encode(), confirmation(means, plan).encode()):
             raise PlanVoid(reasons="the confirmation belongs to another plan")
@@ -215,16 +241,107 @@ def accept(
     if plan.force:
         if plan.kind in _EXAMINED and not plan.reason.strip():
             raise InvalidRequest(where="reason", reason="going back by force needs a reason")
-        with means.store.read() as tx:
-            slugs = {workflows.find(tx, one.workflow_id).slug for one in plan.moves}
-        for slug in sorted(slugs):
-            decisions.require(means.store, who, FORCE, f"workflow:{slug}")
+        _require(means, who, plan, FORCE)
 
-    def work(tx: Tx) -> Operation:
+    def work(tx: Tx, passed: Passed) -> Operation:
         owners = {one.workflow_id: workflows.find(tx, one.workflow_id) for one in plan.moves}
-        return journal.create(tx, who, plan, owners, key=key)
+        return journal.create(tx, who, plan, owners, key=key, facts=passed.facts())
 
-    return means.store.write(work, emergency=plan.kind in ("rollback", "heal"))
+    return guard(
+        means,
+        who,
+        plan,
+        work,
+        approval=approval,
+        operation=lambda entered: entered.id,
+        before=lambda tx: journal.entered(tx, plan, key),
+    )
+
+
+def guard[T](
+    means: Means,
+    who: Principal,
+    plan: Plan,
+    work: Callable[[Tx, Passed], T],
+    *,
+    approval: str | None = None,
+    operation: Callable[[T], str | None] = lambda _: None,
+    before: Callable[[Tx], T | None] = lambda _: None,
+) -> T:
+    """Do `work` in one transaction if nothing protects the channels of `plan`, or by what lets it pass: an approval,
+    which is used in that transaction (`operation` names what `work` entered), or break-glass, which pages. Where
+    `before` gives what an earlier attempt did, that is given.
+
+    Whatever moves a channel at somebody's wish comes through here. Raises `ApprovalNeeded`, `ApprovalVoid`, `Frozen`,
+    `Denied`, `InvalidRequest`, and what `work` does."""
+    if plan.break_glass:
+        if not plan.reason.strip():
+            raise InvalidRequest(where="reason", reason="--break-glass needs a --reason")
+        _require(means, who, plan, "channel:break-glass")
+    broken: list[str] = []
+
+    def whole(tx: Tx) -> T | Approval:
+        broken.clear()
+        if (done := before(tx)) is not None:
+            return done
+        passed = protection.let_through(tx, who, means.settings, plan, approval=approval)
+        if isinstance(passed, Approval):
+            return passed
+        made = work(tx, passed)
+        if passed.approval is not None:
+            approvals.use(tx, passed.approval, operation(made))
+        if passed.broken:
+            broken.extend(passed.broken)
+            paging.record(tx, who, plan, operation(made), passed.broken)
+        return made
+
+    try:
+        made = means.store.write(whole, emergency=plan.kind in ("rollback", "heal"))
+    except Frozen as frozen:
+        sentence = str(frozen)
+        for one in plan.moves:
+            resource = f"workflow/{one.workflow_id}/channel/{one.channel}"
+            means.store.write(
+                lambda tx, at=resource: audit.append(  # type: ignore[misc]
+                    tx, who, f"operation:{plan.kind}", at, result="denied", reason=sentence
+                )
+            )
+        raise
+    if isinstance(made, Approval):
+        raise _needed(means, made)
+    if broken:
+        paging.page(means, who, plan, operation(made), broken)
+    return made
+
+
+def _require(means: Means, who: Principal, plan: Plan, action: str) -> None:
+    """Raise `Denied` unless `who` may do `action` on every workflow that `plan` moves."""
+    with means.store.read() as tx:
+        slugs = {workflows.find(tx, one.workflow_id).slug for one in plan.moves}
+    for slug in sorted(slugs):
+        decisions.require(means.store, who, action, f"workflow:{slug}")
+
+
+def protections(means: Means, plan: Plan) -> list[str]:
+    """What a person is told of the protection of the channels of `plan`; nothing where it passes just so."""
+    with means.store.read() as tx:
+        found = protection.guarded(tx, means.settings, plan)
+    return [sentence for one in found for sentence in one.sentences()]
+
+
+def _needed(means: Means, asked: Approval) -> ApprovalNeeded:
+    with means.store.read() as tx:
+        found = protection.guarded(tx, means.settings, asked.plan)
+    needing = [one for one in found if one.approval]
+    left = asked.needed - len(asked.answers)
+    return ApprovalNeeded(
+        kind=asked.plan.kind,
+        channels=" and ".join(one.where for one in needing),
+        rule=protection.named(sorted({name for one in needing for name in one.protection.names})),
+        who="another identity" if left == 1 else f"{left} other identities",
+        approval=asked.id,
+        expires_at=asked.expires_at,
+    )
 
 
 def _expect(means: Means, plan: Plan) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from lastgood.release import flow
 from lastgood.release.journal import Operation, Step
+from lastgood.release.plan import Plan
 
 _DONE = {
     "rollback": "Rolled back",
@@ -42,6 +43,7 @@ def of(operation: Operation) -> Said:
     lines += ["", f"Operation `{operation.id}`, by {operation.actor}, begun {_time(operation.created_at)}."]
     if operation.reason:
         lines.append(f"Reason given: {_flat(operation.reason)}")
+    lines += _passed(operation)
     for one in operation.plan.moves:
         lines.append(f"Why {one.to_version}: {_flat(one.why).rstrip('.') or 'named'}.")
     for section in (_failures, _told, _findings, _services, _kept_as_is, _steps):
@@ -49,6 +51,43 @@ def of(operation: Operation) -> Said:
         if part:
             lines += ["", *part]
     return Said(summary, "\n".join(lines) + "\n")
+
+
+def reason_of(plan: Plan) -> str:
+    """The reason of a plan as logs tell it: one that was done by break-glass says so."""
+    return f"BREAK-GLASS: {plan.reason}" if plan.break_glass else plan.reason
+
+
+def foretold(plan: Plan) -> Iterator[str]:
+    """What a plan would do, in sentences, before it is done."""
+    for one in plan.moves:
+        force = " BY FORCE" if plan.force else ""
+        yield (
+            f"{plan.kind}{force}: {one.channel} of {one.workflow} from {one.from_version or 'nothing'} to "
+            f"{one.to_version}, if it is still at generation {one.expected_generation}"
+        )
+        if one.why:
+            yield f"why {one.to_version}: {_flat(one.why)}"
+        if one.adopts:
+            yield f"Dify serves {one.adopts}, which is adopted first"
+        if one.way:
+            yield f"on Dify by `{one.way}`"
+    if plan.promoted_from:
+        yield f"promoted from {plan.promoted_from}"
+    if plan.semver:
+        yield f"as SemVer {plan.semver}"
+    if not plan.verify:
+        yield "it is NOT verified afterwards"
+    yield f"when its verification fails: {plan.on_verification_failure}"
+
+
+def _passed(operation: Operation) -> Iterator[str]:
+    """By what it passed the protection of its channels."""
+    how = _of(operation, "plan")
+    if "approval" in how:
+        yield f"Approved by {', '.join(how['approved_by'])} (`{how['approval']}`)."
+    for sentence in how.get("break_glass", ()):
+        yield f"**BREAK-GLASS**: passed, although {_flat(sentence)}."
 
 
 def _headline(operation: Operation, outcome: str) -> str:

@@ -71,7 +71,7 @@ def backup(doing: Doing) -> Result:
     for planned in plan.moves:
         with doing.means.store.read() as tx:
             workflow = workflows.find(tx, planned.workflow_id)
-            versions.document_of(tx, versions.find(tx, planned.to_version, workflow))
+            versions.document_of(tx, versions.find(tx, planned.to_version, workflow), whole=True)
         before.append({"workflow": planned.workflow, "channel": planned.channel, "version": planned.from_version})
         if planned.from_version is not None and (plan.verify or plan.consumer_positions == "reset"):
             case = _case(doing, planned, planned.from_version, planned.expected_generation)
@@ -95,7 +95,7 @@ def move(doing: Doing, tx: Tx) -> Result:
         common: dict[str, Any] = {
             "channel": planned.channel,
             "expected": planned.expected_generation + (adopted is not None),
-            "reason": plan.reason,
+            "reason": report.reason_of(plan),
             "force": plan.force,
             "operation": operation.id,
         }

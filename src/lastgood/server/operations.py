@@ -47,6 +47,7 @@ class NewPlan(BaseModel):
     force: bool | None = None
     verify: bool | None = None
     on_verification_failure: Literal["undo", "keep", "ask"] | None = None
+    break_glass: bool | None = None
 
 
 class Accepted(BaseModel):
@@ -55,6 +56,7 @@ class Accepted(BaseModel):
     model_config = ConfigDict(extra="forbid")
     plan: dict[str, Any]
     confirmation: str
+    approval: str | None = Field(None, max_length=32, description="an approval (ap-…); else the newest that fits")
 
 
 @router.post("/plans", summary="What a rollback would do; changes nothing")
@@ -93,9 +95,11 @@ def begin(
     except (TypeError, KeyError, ValueError, AttributeError):
         reason = "it is not a plan as POST /v1/plans gives it"
         raise InvalidPlan(source="the request", where="plan", reason=reason) from None
+    if plan.kind not in actions.OF_KIND:
+        raise InvalidPlan(source="the request", where="plan.kind", reason=f"{plan.kind} is no operation")
     for one in plan.moves:
         asking.require(served.store, who, Thing("workflow", one.workflow_id), *_actions(plan.kind, [one.channel]))
-    operation = planning.accept(served.means(), who, plan, shown=body.confirmation, key=key)
+    operation = planning.accept(served.means(), who, plan, shown=body.confirmation, key=key, approval=body.approval)
     return run(served, operation, wait)
 
 
@@ -216,6 +220,7 @@ def _draft(served: Context, body: NewPlan) -> tuple[Plan, list[Wanted], bool]:
     """The choices that the request makes, the channels that it names, and whether it is a plan made before."""
     settings = served.store.settings
     choices = {"reason": body.reason, "force": body.force, "verify": body.verify}
+    choices["break_glass"] = body.break_glass
     choices["on_verification_failure"] = body.on_verification_failure
     named = [Wanted(one.workflow, one.channel, one.to) for one in body.moves]
     if body.file is None:
@@ -242,4 +247,5 @@ def _shown(served: Context, plan: Plan, found: impact.Impact) -> dict[str, Any]:
         "file": planfile.write(plan),
         "impact": found.as_data(),
         "findings": [asdict(one) for one in planfile.findings_of(plan)],
+        "protection": planning.protections(served.means(), plan),
     }

@@ -26,7 +26,14 @@ router = APIRouter(prefix="/v1")
 SEMVER = r"^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$"
 
 
-class Publish(BaseModel):
+class Passing(BaseModel):
+    """What lets a move of a protected channel pass."""
+
+    approval: str | None = Field(None, max_length=32, description="an approval (ap-…); else the newest that fits")
+    break_glass: bool = Field(False, description="pass approval and freezes, with a reason; this pages")
+
+
+class Publish(Passing):
     """A version to point the channel to."""
 
     version: str
@@ -37,7 +44,7 @@ class Publish(BaseModel):
     on_verification_failure: Literal["undo", "keep", "ask"] = "keep"
 
 
-class Rollback(BaseModel):
+class Rollback(Passing):
     """Where to go back to: the last good version when `to` is left out."""
 
     to: str | None = None
@@ -96,8 +103,9 @@ def publish(
         semver=body.semver,
         verify=body.verify,
         on_verification_failure=body.on_verification_failure,
+        break_glass=body.break_glass,
     )
-    return do(served, who, Wanted(workflow, channel, body.version, expected), draft, key)
+    return do(served, who, Wanted(workflow, channel, body.version, expected), draft, key, body.approval)
 
 
 @router.post("/workflows/{workflow}/channels/{channel}/rollback", summary="Point a channel back to a good version")
@@ -118,8 +126,9 @@ def rollback(
         force=body.force,
         verify=body.verify,
         on_verification_failure=body.on_verification_failure,
+        break_glass=body.break_glass,
     )
-    return do(served, who, Wanted(workflow, channel, body.to, expected), draft, key)
+    return do(served, who, Wanted(workflow, channel, body.to, expected), draft, key, body.approval)
 
 
 @router.get("/workflows/{workflow}/moves", summary="Every move of every channel, newest first")
@@ -142,11 +151,13 @@ def _may_force(served: Context, who: Principal, workflow: str, force: bool) -> N
         asking.require(served.store, who, Thing("workflow", workflow), FORCE)
 
 
-def do(served: Context, who: Principal, wanted: Wanted, draft: Plan, key: str | None) -> dict[str, Any]:
+def do(
+    served: Context, who: Principal, wanted: Wanted, draft: Plan, key: str | None, approval: str | None = None
+) -> dict[str, Any]:
     """Plan one move, do it in this thread, and give its answer. Raises what refused it; then nothing was moved."""
     means = served.means()
     plan = planning.make(means, draft.kind, [wanted], draft)
-    begun = planning.accept(means, who, plan, key=key)
+    begun = planning.accept(means, who, plan, key=key, approval=approval)
     outcome = operation.run(means, begun.id) if not begun.over else operation.Outcome(begun)
     if outcome.error is not None and outcome.operation.state == "failed":
         raise outcome.error

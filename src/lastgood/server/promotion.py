@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from lastgood.access.actions import FORCE
 from lastgood.db.audit import Principal
 from lastgood.history import channels
+from lastgood.release import protection
 from lastgood.release.plan import Plan
 from lastgood.release.planning import Wanted as Publish
 from lastgood.release.promotion import promoting
@@ -17,7 +18,7 @@ from lastgood.server import asking
 from lastgood.server.asking import Thing
 from lastgood.server.context import Expected, Served, may, record_read
 from lastgood.server.operations import Key
-from lastgood.server.pointers import SEMVER, do
+from lastgood.server.pointers import SEMVER, Passing, do
 from lastgood.targets import engine
 
 router = APIRouter(prefix="/v1")
@@ -45,7 +46,7 @@ class Carry(BaseModel):
         return Wanted(workflow, self.origin, self.to, self.mapping, self.mapping_name, overlay)
 
 
-class Promotion(Carry):
+class Promotion(Carry, Passing):
     """What to promote, and how to publish it. `shown` is the digest of the preview that was seen."""
 
     shown: str | None = Field(None, max_length=64)
@@ -62,7 +63,9 @@ def preview(
 ) -> dict[str, Any]:
     # What is found tells of definitions on both sides.
     record_read(served, who, "workflow:promote", f"workflow/{workflow}")
-    return promoting.prepare(served.means(), body.wanted(workflow)).as_data()
+    ready = promoting.prepare(served.means(), body.wanted(workflow))
+    told = protection.foretell(served.store.settings, ready.workflow.slug, ready.target)
+    return {**ready.as_data(), "protection": told}
 
 
 @router.post("/workflows/{workflow}/promotions", summary="Carry what a channel serves to another channel")
@@ -91,6 +94,7 @@ def promote(
         verify=body.verify,
         on_verification_failure=body.on_verification_failure,
         promoted_from=ready.origin,
+        break_glass=body.break_glass,
     )
-    done = do(served, who, Publish(workflow, body.to, version.id, expected), draft, key)
+    done = do(served, who, Publish(workflow, body.to, version.id, expected), draft, key, body.approval)
     return {**done, "promotion": ready.as_data()}

@@ -9,22 +9,23 @@ from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
 from lastgood.dsl.rules import RuleSettings
 from lastgood.dsl.telling import tell
-from lastgood.errors import NothingToHeal
+from lastgood.errors import AlreadyActive, NothingToHeal
 from lastgood.history import apps, channels, versions, workflows
 from lastgood.history.apps import App
-from lastgood.release import moves
+from lastgood.release import moves, planning, report
 from lastgood.release.placing import looking, redraft, standing
 from lastgood.release.placing.looking import Seen
-from lastgood.release.plan import Plan
+from lastgood.release.plan import Plan, PlannedMove
 from lastgood.release.planning import Wanted
+from lastgood.release.protection import Passed
 from lastgood.server.context import Context, Expected, Served, may, record_read
 from lastgood.server.operations import Key
-from lastgood.server.pointers import do
+from lastgood.server.pointers import Passing, do
 
 router = APIRouter(prefix="/v1")
 
 
-class Why(BaseModel):
+class Why(Passing):
     """Why it is done."""
 
     model_config = ConfigDict(extra="forbid")
@@ -90,16 +91,22 @@ def adopt(
     if seen.problem is not None:
         raise seen.problem
     found = seen.version
+    with served.store.read() as tx:
+        owner = workflows.by_pk(tx, app.workflow_pk)
+        pointer = channels.get(tx, owner, channel)
+        channels.expect(tx, owner, pointer, expected)
+    if found is not None and pointer.version_pk == found.pk:
+        raise AlreadyActive(channel=channel, workflow=app.slug, version=found.id, generation=pointer.generation)
     if found is None:
-        with served.store.read() as tx:
-            pointer = channels.get(tx, workflows.by_pk(tx, app.workflow_pk), channel)
         raise NothingToHeal(
             server=app.target, channel=channel, workflow=app.slug, version=pointer.version or "nothing", what="adopt"
         )
 
-    reason = body.reason or f"what {app.target} serves"
+    move = PlannedMove(app.workflow_id, app.slug, channel, pointer.version, found.id, expected)
+    plan = Plan("adopt", (move,), reason=body.reason, break_glass=body.break_glass)
+    reason = report.reason_of(plan) or f"what {app.target} serves"
 
-    def work(tx: Tx) -> dict[str, Any]:
+    def work(tx: Tx, _: Passed) -> dict[str, Any]:
         owner = workflows.by_pk(tx, app.workflow_pk)
         moved = moves.adopt(
             tx,
@@ -113,7 +120,8 @@ def adopt(
         apps.set_converge(tx, app, None)
         return moves.public(moved)
 
-    return {"move": served.store.write(work), "standing": _standing(served, seen, channel)}
+    moved = planning.guard(served.means(), who, plan, work, approval=body.approval)
+    return {"move": moved, "standing": _standing(served, seen, channel)}
 
 
 @router.post("/workflows/{workflow}/channels/{channel}/heal", summary="Give Dify what the channel says again")
@@ -126,8 +134,8 @@ def heal(
     expected: Expected,
     key: Key = None,
 ) -> dict[str, Any]:
-    draft = Plan("heal", (), reason=body.reason, verify=body.verify)
-    return do(served, who, Wanted(workflow, channel, None, expected), draft, key)
+    draft = Plan("heal", (), reason=body.reason, verify=body.verify, break_glass=body.break_glass)
+    return do(served, who, Wanted(workflow, channel, None, expected), draft, key, body.approval)
 
 
 @router.post("/workflows/{workflow}/draft", summary="Put a kept state or a version into the draft in Dify")

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
 
-from lastgood.db import audit, routing
+from lastgood.db import audit, envelope, routing
 from lastgood.db import tables as t
 from lastgood.db.audit import Principal
 from lastgood.db.store import Store
@@ -76,7 +76,7 @@ def save(
         "base_url": service_url or at,
         "console_url": at,
         "facts": json.dumps({**kept, **facts}),
-        "sealed": tx.ring.seal(_written(way), f"target/{name}"),
+        "sealed": envelope.seal(tx, _written(way), f"target/{name}"),
     }
     if known is None:
         row = {"workspace_pk": tx.workspace, "name": name, "kind": DIFY, **values}
@@ -111,7 +111,7 @@ def set_captured(tx: Tx, server: Server) -> None:
 
 def way_of(tx: Tx, server: Server) -> Way:
     """The way into `server`, opened. Raises `Unsealable`."""
-    written = json.loads(tx.ring.unseal(server.sealed, f"target/{server.name}"))
+    written = json.loads(envelope.unseal(tx, server.sealed, f"target/{server.name}"))
     return _WAYS[written.pop("way")](**written)
 
 
