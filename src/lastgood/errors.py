@@ -24,6 +24,7 @@
     │   ├── InvalidOverlay
     │   ├── InvalidCheckpoint             a signed head of the audit log that cannot be trusted
     │   ├── InvalidExport                 an export of the audit log that is none
+    │   ├── MalformedEvent
     │   └── NoGraph                       an app mode that is kept but cannot be run
     ├── Unauthenticated              401
     │   ├── TokenExpired
@@ -56,6 +57,7 @@
     │   ├── UnknownTile
     │   ├── UnknownApproval
     │   ├── UnknownRingKey
+    │   ├── UnknownSource                 no `[grants.NAME]` of that name
     │   └── NothingKept
     ├── Conflict                     409  the request is fine, the state of things is not
     │   ├── AdminExists
@@ -89,6 +91,8 @@
     │   ├── DraftTaken                    somebody edits the draft
     │   ├── LogInconsistent               the audit log's tree does not extend what was signed
     │   ├── PublishedMeanwhile            somebody published in Dify
+    │   ├── SourceMoved                   another process has read a source further
+    │   ├── ListDoubted                   a list of permissions that would take away too many
     │   ├── NotAsMeant                    Dify serves something else than was published
     │   ├── NothingToHeal
     │   ├── RingReadOnly                  a key ring that cannot be changed from here
@@ -122,6 +126,8 @@
         ├── UpstreamUnreachable      502
         │   └── UpstreamTimeout      504
         ├── ProviderUnreachable      502
+        ├── KafkaMissing
+        ├── SourceUnreachable        502
         ├── LiveVersionUnknown
         ├── ShuttingDown
         ├── DataDirectoryTaken
@@ -280,6 +286,10 @@ class InvalidExport(InvalidInput):
     """{path} is not an export of the audit log that can be read: {reason}. `lastgood audit export DIR` makes one."""
 
 
+class MalformedEvent(InvalidInput):
+    """The event cannot be taken in: {reason}."""
+
+
 class NoGraph(InvalidInput):
     """{version} is a {mode} app, which has no graph: Lastgood keeps its versions but cannot run them."""
 
@@ -420,6 +430,11 @@ class UnknownRun(NotFound):
 
 class UnknownTile(NotFound):
     """The audit log has no tile {tile} of that width. `GET /v1/audit/checkpoint` says how many rows it has."""
+
+
+class UnknownSource(NotFound):
+    """No source of permissions is called {source!r}. Sources are declared in lastgood.toml as `[grants.NAME]`;
+    `lastgood acl status` lists them."""
 
 
 class NothingKept(NotFound):
@@ -583,6 +598,15 @@ class PublishedMeanwhile(Conflict):
     `lastgood drift {workflow}` and decide."""
 
 
+class SourceMoved(Conflict):
+    """Another process has read {source} further meanwhile, so nothing was changed here. It goes on there."""
+
+
+class ListDoubted(Conflict):
+    """{source} would lose {revoked} of {held} grants by one list, so nothing was changed. If the list is right, do it
+    by `lastgood acl repair --source {source}`."""
+
+
 class NotAsMeant(Conflict):
     """What {server} serves of {app} after the publish is not {version}: {what}. Look at `lastgood drift {workflow}`;
     `lastgood heal {workflow}` puts ours back."""
@@ -728,6 +752,16 @@ class StoreUnreachable(Unavailable):
 class StoreNewer(Unavailable):
     """The store {url} was written by a newer Lastgood (schema {found}, this one knows {known}). Upgrade this
     installation."""
+
+
+class KafkaMissing(Unavailable):
+    """The library for Kafka is not installed. Install it with `pip install 'lastgood[kafka]'`."""
+
+
+class SourceUnreachable(Unavailable):
+    """The source of permissions {source} cannot be read: {reason}. Nothing was changed; it is tried again."""
+
+    status = 502
 
 
 class EngineMissing(Unavailable):

@@ -21,6 +21,8 @@ from lastgood.catalogue import (
     DataCheck,
     Dependency,
     Dify,
+    GrantFeed,
+    GrantSource,
     Health,
     Hook,
     Listener,
@@ -30,6 +32,7 @@ from lastgood.catalogue import (
     Protected,
     Rollback,
     Service,
+    SourceName,
 )
 from lastgood.errors import InvalidSetting
 
@@ -204,6 +207,8 @@ class Settings(BaseSettings):
         default=(), description="Command that pages when somebody passes a protection by break-glass."
     )
     break_glass_url: str = Field(default="", description="URL that is told the same by POST, in JSON.", repr=False)
+    grants: dict[SourceName, GrantSource] = Field(default={}, description="Where people's roles really live.")
+    feeds: dict[SourceName, GrantFeed] = Field(default={}, description="Topics that changes of grants go to.")
     alert_webhook: str = Field(
         default="",
         validation_alias=AliasChoices("LASTGOOD_ALERT_WEBHOOK", "ALERT_WEBHOOK", "alert_webhook"),

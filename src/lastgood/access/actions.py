@@ -9,6 +9,7 @@ from lastgood.errors import InvalidRequest
 # By name: what the action is, as `lastgood role show` and the documentation say it.
 CATALOGUE: Final[Mapping[str, str]] = {
     "access:admin": "Make roles, grant and revoke them; add people and make tokens.",
+    "access:push": "Push events of roles as the source does whose signature they bear.",
     "access:read": "See people, tokens, roles, grants and what others may do.",
     "audit:export": "Take the audit log out, and its proofs.",
     "audit:read": "Read the audit log.",

@@ -132,7 +132,7 @@ BUILT_IN: Final = {
                 allow(
                     *("workflow:read", "workflow:push", "workflow:publish", "workflow:rollback", "workflow:rehearse"),
                     *("workflow:verify", "workflow:mark", "workflow:archive", "channel:move:*", "operation:read"),
-                    *("trigger:fire", "trigger:read", "target:read", "target:capture"),
+                    *("trigger:fire", "trigger:read", "target:read", "target:capture", "access:push"),
                 ),
             ),
             True,

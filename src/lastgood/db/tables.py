@@ -401,7 +401,22 @@ grant_source = Table(
     _time("incremental_at", nullable=True),
     Column("result", Text, nullable=False, server_default="{}"),
     Column("problem", Text, nullable=False, server_default=""),
+    # The secret that pushed events are signed with, where it is kept here.
+    Column("sealed", LargeBinary, nullable=True),
+    # The process that reads it now.
+    Column("owner", String(64), nullable=True),
+    Column("lease_until_ms", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("workspace_pk", "name"),
+)
+
+# Pushed messages that were taken in, by their id, and what was answered: one that comes again gets the same answer.
+pushed = Table(
+    "pushed",
+    metadata,
+    Column("source_pk", _Key, ForeignKey("grant_source.pk"), primary_key=True),
+    Column("id", String(255), primary_key=True),
+    _time("at", index=True),
+    Column("answer", Text, nullable=False),
 )
 
 # Events that could not be taken in, with the reason.
@@ -413,6 +428,8 @@ dead_event = Table(
     Column("source", String(63), nullable=False),
     Column("place", String(255), nullable=False),
     _time("at"),
+    # The record's key, headers and time, which some forms of events need (JSON).
+    Column("around", Text, nullable=False, server_default="{}"),
     Column("body", LargeBinary, nullable=False),
     Column("reason", Text, nullable=False),
     UniqueConstraint("workspace_pk", "source", "place"),

@@ -12,6 +12,7 @@ from lastgood.errors import Unavailable
 from lastgood.release.verification import Upstream
 from lastgood.server import (
     access,
+    acl,
     approvals,
     audit,
     checks,
@@ -21,6 +22,7 @@ from lastgood.server import (
     impact,
     kit,
     meaning,
+    metrics,
     operations,
     people,
     pointers,
@@ -75,7 +77,7 @@ def make_app(
     for part in (
         *(documents, meaning, impact, pointers, operations, proofs, checks, state, triggers, cluster),
         *(servers, drafts, standing, promotion, kit),
-        *(access, approvals, audit, people, sessions, tokens),
+        *(access, acl, approvals, audit, metrics, people, sessions, tokens),
     ):
         # The routes as they stand: `include_router` builds all of them again, for each command without a server.
         app.router.routes.extend(part.router.routes)

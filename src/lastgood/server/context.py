@@ -20,6 +20,7 @@ from lastgood.release.verification import Upstream
 from lastgood.server import asking, identity
 from lastgood.server.asking import Thing
 from lastgood.server.operators import Operators
+from lastgood.server.syncing import Syncing
 from lastgood.server.watching import Watching
 from lastgood.targets.dify.servers import Clients
 
@@ -41,12 +42,14 @@ class Context:
     dify: Clients = field(init=False)
     watching: Watching = field(init=False)
     provider: Provider = field(init=False)
+    syncing: Syncing = field(init=False)
     _runs: Engine | None = None
 
     def __post_init__(self) -> None:
         self.dify = Clients(self.store)
         self.provider = Provider(self.store.settings.oidc)
         self.watching = Watching(self.store, self.dify)
+        self.syncing = Syncing(self.store, self.dify)
         self.operators = Operators(Means(self.store, self._engine_of, self.runs, self.dify, self.facts))
 
     def means(self) -> Means:
@@ -63,6 +66,7 @@ class Context:
         """Park the operations that still run, and let go of the store of runs."""
         self.operators.stop()
         self.watching.stop()
+        self.syncing.stop()
         self.dify.close()
         if self._runs is not None:
             self._runs.dispose()

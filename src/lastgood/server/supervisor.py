@@ -112,6 +112,7 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
             context: Context = app.state.context
             threading.Thread(target=context.operators.take_over, daemon=True).start()
             threading.Thread(target=context.watching.run, daemon=True).start()
+            context.syncing.run()
             firing = threading.Thread(target=Firing(context.operators.means).run, daemon=True)
             firing.start()
             sequencing = threading.Thread(target=Sequencing(store, over).run, daemon=True)
