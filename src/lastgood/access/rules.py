@@ -114,8 +114,8 @@ BUILT_IN: Final = {
         Role("approver", "Reads, and approves plans.", (allow(*_READS, "plan:approve"),), True),
         Role(
             "auditor",
-            "Reads the audit log, roles and grants, and workflows.",
-            (allow("audit:read", "audit:export", "access:read", "workflow:read"),),
+            "Reads the audit log; people, tokens, roles and grants; and workflows.",
+            (allow("audit:read", "audit:export", "access:read", "person:read", "token:read", "workflow:read"),),
             True,
         ),
         Role("editor", "Reads, keeps versions, plans and rehearses.", (allow(*_READS, *_EDITS),), True),

@@ -15,6 +15,7 @@ from lastgood.db.tx import parse_time
 
 SERVICE: Final = "service"  # the role of our own jobs
 LOCAL: Final = "local"
+_MOST = 200  # actions for which a holder keeps what it found: names of channels are anybody's
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +50,18 @@ def held(role: str, pattern: str, expires_at: str | None) -> Held:
     return Held(role, pattern, parse_time(expires_at).timestamp() if expires_at else None)
 
 
+type Parts = tuple[tuple[Held, Part], ...]
+
+
 class Holder:
     """All that one subject has, by what it is on, so that only what concerns a resource is looked at."""
 
-    __slots__ = ("_everywhere", "_exact", "_globs", "_prefixes", "all")
+    __slots__ = ("_everywhere", "_exact", "_globs", "_merged", "_prefixes", "all")
 
     def __init__(self, all: Iterable[Held]) -> None:
         self.all = tuple(all)
         self._everywhere = tuple(one for one in self.all if one.pattern == EVERYTHING)
+        self._merged: tuple[Mapping[str, Ready], dict[str, Parts]] = ({}, {})
         self._exact: dict[str, tuple[Held, ...]] = {}
         prefixes: dict[int, dict[str, tuple[Held, ...]]] = {}
         others = []
@@ -73,11 +78,25 @@ class Holder:
         self._prefixes = tuple(prefixes.items())
         self._globs = tuple(others)
 
+    def everywhere(self, roles: Mapping[str, Ready], action: str) -> Parts:
+        """The rules for `action` of what is held on everything, those that deny first: of many roles, few say
+        something of an action."""
+        of, merged = self._merged
+        if of is not roles:  # a role changed
+            merged = {}
+            self._merged = roles, merged
+        found = merged.get(action)
+        if found is None:
+            parts = [(one, part) for one in self._everywhere if one.role in roles for part in roles[one.role][action]]
+            found = tuple(sorted(parts, key=lambda pair: pair[1].allows))
+            if len(merged) >= _MOST:
+                merged.clear()
+            merged[action] = found
+        return found
+
     def on(self, resource: str) -> tuple[Held, ...]:
-        """What concerns `resource`."""
-        found = self._everywhere
-        if self._exact and resource in self._exact:
-            found += self._exact[resource]
+        """What concerns `resource`, beside what is held on everything."""
+        found = self._exact.get(resource, ())
         for length, heads in self._prefixes:
             more = heads.get(resource[:length])
             if more is not None:
@@ -107,11 +126,21 @@ class Table:
         role it is in."""
         found: Decision | None = None
         roles = self.roles
+        for one, part in holder.everywhere(roles, action):
+            if part.matches is None or part.matches(resource):
+                if one.until is not None and one.until <= time():
+                    continue
+                found = one.answers.get(part) or one.answer(part)
+                break
+        if found is not None and not found.allowed:
+            return found
         for one in holder.on(resource):
             rules = roles.get(one.role)
-            if rules is None or (one.until is not None and one.until <= time()):
+            if rules is None or not (parts := rules[action]):
                 continue
-            for part in rules[action]:
+            if one.until is not None and one.until <= time():
+                continue
+            for part in parts:
                 if part.matches is None or part.matches(resource):
                     answer = one.answers.get(part) or one.answer(part)
                     if not answer.allowed:

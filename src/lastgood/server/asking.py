@@ -26,15 +26,20 @@ from lastgood.errors import (
 )
 
 ANY: Final = "workflow:*"  # the name that stands for one which nobody knows
-# What a request is about that names nothing in its path: by the noun of the action.
+# What a request is about that names nothing in its path, by the noun of the action. These are lists of something, or
+# their bodies name it:
+ANYWHERE: Final = {
+    **dict.fromkeys(("workflow", "channel", "draft", "key", "operation", "plan", "run", "trigger"), "workflow"),
+    "target": "target",
+}
+# All else is about one thing of the installation.
 FIXED: Final = {
     "access": "access:*",
     "audit": "audit:log",
-    "backup": "backup:*",
     "cluster": "server:*",
-    "secret": "secret:*",
+    "person": "access:*",
+    "token": "access:*",
 }
-ANYWHERE: Final = {"target": "target"}  # the rest are lists of workflows, and bodies that name some
 
 _W = t.workflow
 _SLUG = select(_W.c.slug).where(_W.c.workspace_pk == bindparam("workspace"))
@@ -147,11 +152,10 @@ def require_anywhere(store: Store, who: Principal, action: str) -> None:
     """Let `who` pass who may do `action` to something, where a request does not say in its path to what: for lists,
     which show only that, and for bodies, which are asked for when they are read. Raises `Denied`."""
     noun = action.partition(":")[0]
-    fixed = FIXED.get(noun)
-    if fixed:
-        decisions.require(store, who, action, fixed)
+    kind = ANYWHERE.get(noun)
+    if kind is None:
+        decisions.require(store, who, action, FIXED.get(noun, f"{noun}:*"))
         return
-    kind = ANYWHERE.get(noun, "workflow")
     decision = decisions.anywhere(store, who, action, kind)
     if not decision.allowed:
         raise decisions.refuse(store, who, action, f"{kind}:*", decision.reason)
