@@ -36,7 +36,7 @@ def clean_settings(home: Path, database: str = "", **more: object) -> Settings:
 
 _SHAPE = """SELECT (SELECT count(*) FROM pg_class), (SELECT count(*) FROM pg_constraint),
   (SELECT count(*) FROM pg_trigger), (SELECT version_num FROM alembic_version)"""
-_SEEDS = ("workspace", "routing", "target")
+_SEEDS = ("workspace", "routing", "target", "access")
 
 
 class Postgres:
@@ -81,6 +81,7 @@ class Postgres:
                     seeds = " WHERE pk > 1" if table.name in _SEEDS else ""
                     connection.execute(f'DELETE FROM "{table.name}"{seeds}'.encode())
                 connection.execute("UPDATE routing SET revision = 1")
+                connection.execute("UPDATE access SET revision = 0")
                 connection.execute("UPDATE workspace SET name = 'default'")
         return True
 

@@ -440,6 +440,14 @@ approval = Table(
     CheckConstraint("state in ('waiting', 'approved', 'rejected', 'used')", name="state"),
 )
 
+# Which workflows an approval is about.
+approval_workflow = Table(
+    "approval_workflow",
+    metadata,
+    Column("approval_pk", _Key, ForeignKey("approval.pk"), primary_key=True),
+    Column("workflow_pk", _Key, ForeignKey("workflow.pk"), primary_key=True, index=True),
+)
+
 # Keys that seal secrets, themselves sealed under a key of the ring: rotating that one re-wraps these alone.
 data_key = Table(
     "data_key",

@@ -460,7 +460,7 @@ def _take_id(tx: Tx, wanted: str | None) -> str:
 def _must_be_free(tx: Tx, id: str) -> None:
     row = tx.connection.execute(_FIND, {"workspace": tx.workspace, "id": id}).first()
     if row is not None:
-        raise IdTaken(kind="version", value=id, by=f" by a version of {row.slug}")
+        raise IdTaken(kind="version", value=id, by=f" by a version of {row.slug}", owner=row.slug)
 
 
 def _count(tx: Tx, kind: str, day: str, at_least: int = 0) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from lastgood.access import decisions
+from lastgood.access.actions import FORCE
 from lastgood.db import audit
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
@@ -240,8 +241,10 @@ def accept(
     if plan.force:
         if plan.kind in _EXAMINED and not plan.reason.strip():
             raise InvalidRequest(where="reason", reason="going back by force needs a reason")
-        for one in plan.moves:
-            decisions.require(means.store, who, "rollback:force", f"workflow/{one.workflow_id}")
+        with means.store.read() as tx:
+            slugs = {workflows.find(tx, one.workflow_id).slug for one in plan.moves}
+        for slug in sorted(slugs):
+            decisions.require(means.store, who, FORCE, f"workflow:{slug}")
 
     def work(tx: Tx, passed: Passed) -> Operation:
         owners = {one.workflow_id: workflows.find(tx, one.workflow_id) for one in plan.moves}
@@ -277,8 +280,10 @@ def guard[T](
     if plan.break_glass:
         if not plan.reason.strip():
             raise InvalidRequest(where="reason", reason="--break-glass needs a --reason")
-        for one in plan.moves:
-            decisions.require(means.store, who, "channel:break-glass", f"workflow/{one.workflow_id}")
+        with means.store.read() as tx:
+            broken_on = {workflows.find(tx, one.workflow_id).slug for one in plan.moves}
+        for slug in sorted(broken_on):
+            decisions.require(means.store, who, "channel:break-glass", f"workflow:{slug}")
     broken: list[str] = []
 
     def whole(tx: Tx) -> T | Approval:

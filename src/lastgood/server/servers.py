@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field, SecretStr
 
+from lastgood.access import decisions
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
 from lastgood.errors import InvalidRequest, UnknownWorkflow
@@ -68,10 +69,12 @@ class Binding(BaseModel):
 @router.get("/servers", summary="The connected Dify servers")
 def list_servers(served: Served, who: Annotated[Principal, Depends(may("target:read"))]) -> dict[str, Any]:
     watched = {one["server"]: one for one in served.watching.watched()}
+    shown = decisions.visible(served.store, who, "target:read")
     with served.store.read() as tx:
         items = [
             {**server.public(), "apps": len(apps.of_target(tx, server.name)), "watch": watched.get(server.name)}
             for server in servers.listing(tx)
+            if shown(f"target:{server.name}")
         ]
     return {"items": items, "next": None}
 
@@ -82,6 +85,7 @@ def list_servers(served: Served, who: Annotated[Principal, Depends(may("target:r
 def connect_server(
     body: NewServer, served: Served, who: Annotated[Principal, Depends(may("target:connect"))]
 ) -> dict[str, Any]:
+    decisions.require(served.store, who, "target:connect", f"target:{body.name}")
     way = body.way.opened()
     found = connecting.facts_of(body.url, way, ca_file=body.ca_file or None)
 
@@ -141,6 +145,8 @@ def list_apps(
 def bind_app(
     workflow: str, body: Binding, served: Served, who: Annotated[Principal, Depends(may("target:connect"))]
 ) -> dict[str, Any]:
+    if body.server:
+        decisions.require(served.store, who, "target:connect", f"target:{body.server}")
     found = _app_on(served, body) if body.server else None
 
     def work(tx: Tx) -> App:

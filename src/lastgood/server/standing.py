@@ -83,7 +83,7 @@ def adopt(
     channel: str,
     body: Why,
     served: Served,
-    who: Annotated[Principal, Depends(may("workflow:publish"))],
+    who: Annotated[Principal, Depends(may("workflow:publish", moves=True))],
     expected: Expected,
 ) -> dict[str, Any]:
     app = _app(served, workflow, channel)
@@ -130,7 +130,7 @@ def heal(
     channel: str,
     body: Heal,
     served: Served,
-    who: Annotated[Principal, Depends(may("workflow:rollback"))],
+    who: Annotated[Principal, Depends(may("workflow:rollback", moves=True))],
     expected: Expected,
     key: Key = None,
 ) -> dict[str, Any]:

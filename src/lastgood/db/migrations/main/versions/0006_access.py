@@ -116,6 +116,19 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_approval_digest"), "approval", ["digest"])
     op.create_table(
+        "approval_workflow",
+        sa.Column("approval_pk", _KEY, nullable=False),
+        sa.Column("workflow_pk", _KEY, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["approval_pk"], ["approval.pk"], name=op.f("fk_approval_workflow_approval_pk_approval")
+        ),
+        sa.ForeignKeyConstraint(
+            ["workflow_pk"], ["workflow.pk"], name=op.f("fk_approval_workflow_workflow_pk_workflow")
+        ),
+        sa.PrimaryKeyConstraint("approval_pk", "workflow_pk", name=op.f("pk_approval_workflow")),
+    )
+    op.create_index(op.f("ix_approval_workflow_workflow_pk"), "approval_workflow", ["workflow_pk"])
+    op.create_table(
         "dead_event",
         sa.Column("pk", _KEY, autoincrement=True, nullable=False),
         sa.Column("workspace_pk", _KEY, nullable=False),
