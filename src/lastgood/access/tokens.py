@@ -164,10 +164,11 @@ def is_stale(tx: Tx, token: Token) -> bool:
     return token.used_at is None or token.used_at < _before(tx)
 
 
-def used(tx: Tx, name: str, value: str) -> None:
-    """Note that the token `value` is used now, unless that was noted lately, and keep it under the ring's newest
+def used(tx: Tx, name: str, value: str = "") -> None:
+    """Note that a token is used now, unless that was noted lately, and keep its `value` under the ring's newest
     lookup key."""
-    rehash(tx, value)
+    if value:
+        rehash(tx, value)
     tx.connection.execute(_USED, {"token": name, "before": _before(tx), "now": tx.now})
 
 
