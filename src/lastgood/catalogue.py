@@ -4,12 +4,14 @@ hooks, listeners, health endpoints, data checks and which channels are protected
 Each is a table of its own with a name, such as ``[services.order-api]``. A plan that comes by API names them, and
 never a command or an address of its own."""
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from lastgood import windows
 from lastgood.windows import Window
@@ -17,11 +19,23 @@ from lastgood.windows import Window
 Criticality = Literal["low", "medium", "high", "critical"]
 Names = tuple[str, ...]
 HOOK_SECONDS = 60.0
+_SOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,60}")
 
 
 def matches(patterns: Iterable[str], name: str) -> bool:
     """Whether one of `patterns` (``prod-*``, ``*.orders.internal``) is `name`'s."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _source_name(name: str) -> str:
+    if name == "local" or not _SOURCE_NAME.fullmatch(name):
+        raise ValueError(
+            "a name is lower-case letters, digits and dashes, and not `local`, which is what people grant"
+        )
+    return name
+
+
+SourceName = Annotated[str, AfterValidator(_source_name)]
 
 
 class _Declared(BaseModel):
@@ -122,6 +136,74 @@ class Position(_Declared):
     timeout: float = Field(default=30.0, gt=0, le=3600)
 
 
+class GrantSource(_Declared):
+    """Where people's roles really live, ``[grants.NAME]``: `kind` says how they are learnt. What belongs to one kind
+    is marked with it."""
+
+    kind: str = Field(
+        min_length=1,
+        max_length=16,
+        description="kafka, push, dify, url, or the name of an entry point of the group lastgood.grant_sources.",
+    )
+    brokers: str = Field(default="", description="kafka: host:port, several with commas.")
+    topic: str = Field(default="", description="kafka: the topic that events come on.")
+    group: str = Field(default="lastgood", description="kafka: the group that offsets are committed for, to be seen.")
+    config: dict[str, str] = Field(
+        default={},
+        description="kafka: more settings of librdkafka, such as security.protocol; env:NAME reads a value from the "
+        "environment.",
+    )
+    batch: int = Field(default=500, ge=1, le=10_000, description="kafka: events per transaction at most.")
+    secret: str = Field(
+        default="",
+        description="push: env:NAME of the variable that holds the secret (whsec_…); empty: the one that "
+        "`lastgood acl secret NAME` made.",
+    )
+    server: str = Field(default="", description="dify: the connected server whose members are read.")
+    user: Literal["email", "name", "id"] = Field(default="email", description="dify: what a member is called here.")
+    url: str = Field(
+        default="",
+        description="url: where the list is; kafka and push: where a list is to compare with.",
+    )
+    token: str = Field(default="", description="url: bearer token for it; env:NAME reads it from the environment.")
+    poll_minutes: float = Field(
+        default=15.0, gt=0, description="dify, url: minutes between two readings of the list."
+    )
+    options: dict[str, str] = Field(default={}, description="What an entry point takes.")
+    roles: dict[str, str] = Field(
+        default={},
+        description="The source's roles and ours for them. Where it is given, other roles are not let in.",
+    )
+    policy: Literal["report", "source-wins"] = Field(
+        default="report", description="What a consistency check does about what differs."
+    )
+    full_hours: float = Field(default=24.0, ge=0, description="Hours between full comparisons; 0: none.")
+    incremental_minutes: float = Field(
+        default=60.0, ge=0, description="Minutes between comparisons by digests; 0: none."
+    )
+    most_revoked: float = Field(
+        default=0.2, ge=0, le=1, description="Share of its grants that one list may take away without being asked."
+    )
+    future_hours: float = Field(
+        default=24.0, gt=0, description="How far in the future the time of an event may lie before it is refused."
+    )
+
+
+class GrantFeed(_Declared):
+    """A compacted Kafka topic that every change of a grant goes to, ``[feeds.NAME]``."""
+
+    brokers: str = Field(min_length=1, description="host:port, several with commas.")
+    topic: str = Field(min_length=1, description="The topic; cleanup.policy=compact is for who makes it to set.")
+    config: dict[str, str] = Field(
+        default={}, description="More settings of librdkafka; env:NAME reads a value from the environment."
+    )
+    fenced: bool = Field(
+        default=True,
+        description="Whether it is written by transactions, so that a process that was stopped for long and wakes "
+        "cannot write what is old after what is new.",
+    )
+
+
 class Rollback(_Declared):
     """How rollbacks are done where a plan does not say otherwise."""
 
@@ -136,6 +218,37 @@ class Rollback(_Declared):
     pre_hook: str = ""
     post_hook: str = ""
     responsible: str = ""
+
+
+class Bucket(_Declared):
+    """A place in an S3-compatible store, ``[audit.s3]``."""
+
+    endpoint: str = Field(description="Its address, such as https://s3.eu-central-1.amazonaws.com.")
+    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    region: str = "us-east-1"
+    prefix: str = Field(default="", description="What the names of the objects begin with, such as lastgood/.")
+    access_key: str = Field(
+        default="env:AWS_ACCESS_KEY_ID", repr=False, description="env:NAME reads the environment."
+    )
+    secret_key: str = Field(default="env:AWS_SECRET_ACCESS_KEY", repr=False)
+
+
+class Audit(_Declared):
+    """When the audit log's checkpoints are signed and where they go, ``[audit]``."""
+
+    checkpoint_seconds: float = Field(
+        default=60.0, ge=1, le=86_400, description="Seconds between two checkpoints, if anything happened between."
+    )
+    file: Path | None = Field(default=None, description="A file that each checkpoint is appended to.")
+    git: Path | None = Field(default=None, description="A Git repository that each checkpoint is committed to.")
+    git_push: bool = Field(default=False, description="Whether it is pushed then.")
+    s3: Bucket | None = None
+    callback: str = Field(
+        default="", description="URL that each checkpoint is posted to; env:NAME is read.", repr=False
+    )
+    callback_secret: str = Field(
+        default="", description="Secret of its signature (Standard Webhooks, whsec_…); env:NAME is read.", repr=False
+    )
 
 
 class Freeze(_Declared):

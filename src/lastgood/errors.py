@@ -22,6 +22,9 @@
     │   ├── InvalidPlan
     │   ├── InvalidMapping
     │   ├── InvalidOverlay
+    │   ├── InvalidCheckpoint             a signed head of the audit log that cannot be trusted
+    │   ├── InvalidExport                 an export of the audit log that is none
+    │   ├── MalformedEvent
     │   └── NoGraph                       an app mode that is kept but cannot be run
     ├── Unauthenticated              401
     │   ├── TokenExpired
@@ -46,13 +49,15 @@
     │   ├── UnknownServer
     │   ├── UnknownApp
     │   ├── UnknownDraft
-    │   ├── UnknownApproval
-    │   ├── UnknownRingKey
     │   ├── UnknownPerson
     │   ├── UnknownRole
     │   ├── UnknownGrant
     │   ├── UnknownToken
     │   ├── NoProvider
+    │   ├── UnknownTile
+    │   ├── UnknownApproval
+    │   ├── UnknownRingKey
+    │   ├── UnknownSource                 no `[grants.NAME]` of that name
     │   └── NothingKept
     ├── Conflict                     409  the request is fine, the state of things is not
     │   ├── AdminExists
@@ -84,7 +89,10 @@
     │   ├── SecretsUnread                 secrets of a draft that a write would lose
     │   ├── DatasetsEncrypted
     │   ├── DraftTaken                    somebody edits the draft
+    │   ├── LogInconsistent               the audit log's tree does not extend what was signed
     │   ├── PublishedMeanwhile            somebody published in Dify
+    │   ├── SourceMoved                   another process has read a source further
+    │   ├── ListDoubted                   a list of permissions that would take away too many
     │   ├── NotAsMeant                    Dify serves something else than was published
     │   ├── NothingToHeal
     │   ├── RingReadOnly                  a key ring that cannot be changed from here
@@ -109,6 +117,7 @@
     │   ├── DifyLacks            409      the server has no such route
     │   └── MaskNotStored        409      a mask that would have become the secret
     └── Unavailable                  503
+        ├── CheckpointNotSent             a place for checkpoints that took none
         ├── StoreFull                507
         ├── StoreUnreachable
         ├── StoreNewer
@@ -117,6 +126,8 @@
         ├── UpstreamUnreachable      502
         │   └── UpstreamTimeout      504
         ├── ProviderUnreachable      502
+        ├── KafkaMissing
+        ├── SourceUnreachable        502
         ├── LiveVersionUnknown
         ├── ShuttingDown
         ├── DataDirectoryTaken
@@ -266,6 +277,19 @@ class InvalidOverlay(InvalidInput):
     """The overlay file {source}, {where}: {reason}. Nothing was changed."""
 
 
+class InvalidCheckpoint(InvalidInput):
+    """This is no checkpoint of the audit log that can be trusted: {reason}. Get it again from where it was exported
+    to, with the public key that was kept then."""
+
+
+class InvalidExport(InvalidInput):
+    """{path} is not an export of the audit log that can be read: {reason}. `lastgood audit export DIR` makes one."""
+
+
+class MalformedEvent(InvalidInput):
+    """The event cannot be taken in: {reason}."""
+
+
 class NoGraph(InvalidInput):
     """{version} is a {mode} app, which has no graph: Lastgood keeps its versions but cannot run them."""
 
@@ -299,11 +323,6 @@ class Denied(LastgoodError):
     status = 403
 
 
-class SameIdentity(Denied):
-    """{actor} asked for {approval} and cannot answer it too: an approval comes from another identity. Ask somebody
-    else to run `lastgood approve {approval}`."""
-
-
 class ForeignRequest(LastgoodError):
     """This request changes something and may come from a page of somebody else's: {reason}. Nothing was changed."""
 
@@ -314,6 +333,11 @@ class NotThroughProxy(LastgoodError):
     """This server is reached through its proxy, and {address} is none of LASTGOOD_TRUSTED_PROXIES."""
 
     status = 403
+
+
+class SameIdentity(Denied):
+    """{actor} asked for {approval} and cannot answer it too: an approval comes from another identity. Ask somebody
+    else to run `lastgood approve {approval}`."""
 
 
 class NotFound(LastgoodError):
@@ -368,10 +392,6 @@ class UnknownDraft(NotFound):
     """There is no draft state {draft}. `lastgood drafts WORKFLOW` lists them."""
 
 
-class UnknownApproval(NotFound):
-    """There is no approval {approval!r}. `lastgood approvals` lists them."""
-
-
 class UnknownPerson(NotFound):
     """There is no person {person!r}. `lastgood person list` lists them, `lastgood person add` adds one."""
 
@@ -394,6 +414,10 @@ class UnknownGrant(NotFound):
     revoked there."""
 
 
+class UnknownApproval(NotFound):
+    """There is no approval {approval!r}. `lastgood approvals` lists them."""
+
+
 class UnknownListener(NotFound):
     """There is no listener {listener!r}; lastgood.toml declares: {known}. Declare [listeners.{listener}] there, or
     take the name out of the plan."""
@@ -402,6 +426,15 @@ class UnknownListener(NotFound):
 class UnknownRun(NotFound):
     """Workflow {workflow} has no run {run!r} on record. The answer to a request names its run, as workflow_run_id;
     the newest 10,000 are kept."""
+
+
+class UnknownTile(NotFound):
+    """The audit log has no tile {tile} of that width. `GET /v1/audit/checkpoint` says how many rows it has."""
+
+
+class UnknownSource(NotFound):
+    """No source of permissions is called {source!r}. Sources are declared in lastgood.toml as `[grants.NAME]`;
+    `lastgood acl status` lists them."""
 
 
 class NothingKept(NotFound):
@@ -442,8 +475,9 @@ class IdTaken(Conflict):
 
 
 class AppTaken(Conflict):
-    """The app {app} on {server} is bound to {channel} of {workflow} already. A channel keeps its app: bind an app
-    before its server is captured, which gives each other app a workflow of its own."""
+    """The app {app} on {server} is bound to {channel} of {workflow} already. A channel has one app, and an app one
+    channel: `lastgood bind NAME --on {server} --app {app} --channel CHANNEL --move` gives it, with its history, to a
+    channel that has none."""
 
 
 class ForeignVersion(Conflict):
@@ -554,9 +588,23 @@ class DraftTaken(Conflict):
     overwritten. Agree with them, then begin again."""
 
 
+class LogInconsistent(Conflict):
+    """The audit log's tree does not extend the checkpoint that was signed at {size} rows ({reason}), so no new one is
+    signed. Somebody changed the store: `lastgood audit verify` says where."""
+
+
 class PublishedMeanwhile(Conflict):
     """{who} published {label} of {app} on {server} while {operation} was under way. It was left as it is; look at
     `lastgood drift {workflow}` and decide."""
+
+
+class SourceMoved(Conflict):
+    """Another process has read {source} further meanwhile, so nothing was changed here. It goes on there."""
+
+
+class ListDoubted(Conflict):
+    """{source} would lose {revoked} of {held} grants by one list, so nothing was changed. If the list is right, do it
+    by `lastgood acl repair --source {source}`."""
 
 
 class NotAsMeant(Conflict):
@@ -685,6 +733,11 @@ class Unavailable(LastgoodError):
     status = 503
 
 
+class CheckpointNotSent(Unavailable):
+    """The checkpoint did not reach {destination}: {reason}. It is tried again; look at the setting, the place and the
+    network between."""
+
+
 class StoreFull(Unavailable):
     """The disk under {path} is full, so nothing was saved. Free some space; a rollback still works on the
     reserve that is kept for it."""
@@ -699,6 +752,16 @@ class StoreUnreachable(Unavailable):
 class StoreNewer(Unavailable):
     """The store {url} was written by a newer Lastgood (schema {found}, this one knows {known}). Upgrade this
     installation."""
+
+
+class KafkaMissing(Unavailable):
+    """The library for Kafka is not installed. Install it with `pip install 'lastgood[kafka]'`."""
+
+
+class SourceUnreachable(Unavailable):
+    """The source of permissions {source} cannot be read: {reason}. Nothing was changed; it is tried again."""
+
+    status = 502
 
 
 class EngineMissing(Unavailable):

@@ -17,9 +17,12 @@ from pydantic_settings import (
 )
 
 from lastgood.catalogue import (
+    Audit,
     DataCheck,
     Dependency,
     Dify,
+    GrantFeed,
+    GrantSource,
     Health,
     Hook,
     Listener,
@@ -29,6 +32,7 @@ from lastgood.catalogue import (
     Protected,
     Rollback,
     Service,
+    SourceName,
 )
 from lastgood.errors import InvalidSetting
 
@@ -190,11 +194,21 @@ class Settings(BaseSettings):
         default={}, description="External services that must accept our credential."
     )
     positions: dict[str, Position] = Field(default={}, description="Consumers of event queues.")
+    audit_origin: str = Field(
+        default="",
+        description="Name of the audit log in its checkpoints, such as example.com/lastgood; made up when empty.",
+    )
+    audit: Audit = Field(
+        default=Audit.model_validate({}),
+        description="When the audit log's checkpoints are signed, and where they go.",
+    )
     protected: dict[str, Protected] = Field(default={}, description="Channels that are changed by two people only.")
     break_glass_command: tuple[str, ...] = Field(
         default=(), description="Command that pages when somebody passes a protection by break-glass."
     )
     break_glass_url: str = Field(default="", description="URL that is told the same by POST, in JSON.", repr=False)
+    grants: dict[SourceName, GrantSource] = Field(default={}, description="Where people's roles really live.")
+    feeds: dict[SourceName, GrantFeed] = Field(default={}, description="Topics that changes of grants go to.")
     alert_webhook: str = Field(
         default="",
         validation_alias=AliasChoices("LASTGOOD_ALERT_WEBHOOK", "ALERT_WEBHOOK", "alert_webhook"),

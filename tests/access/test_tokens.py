@@ -138,7 +138,7 @@ def test_that_a_token_is_used_is_noted_once_a_minute(store: Store, monkeypatch: 
             found = tokens.find(tx, value)
             assert found is not None
             stale = tokens.is_stale(tx, found)
-        store.write(lambda tx: tokens.used(tx, "ci"))
+        store.write(lambda tx: tokens.used(tx, "ci", value))
         with store.read() as tx:
             noted.append((stale, tokens.listing(tx)[0]["used_at"][11:16]))
     assert noted == [(True, "09:00"), (False, "09:00"), (False, "09:00"), (True, "09:02")]

@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from lastgood.settings import load
 from support.scene import ALICE, BOB, Clock, Scene, scene
 from support.stores import on_sqlite
 
-CAROL = replace(BOB, name="carol")
+CAROL = Principal("carol")
 LOCAL, ROOT = Principal("alice", "local"), Principal("root", "local")
 QUIET: dict[str, Any] = {"verify": False, "listeners": (), "data_checks": ()}
 FREEZE = {"from": "2026-12-20T00:00Z", "to": "2027-01-04T00:00Z", "reason": "the holidays"}

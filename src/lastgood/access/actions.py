@@ -9,6 +9,7 @@ from lastgood.errors import InvalidRequest
 # By name: what the action is, as `lastgood role show` and the documentation say it.
 CATALOGUE: Final[Mapping[str, str]] = {
     "access:admin": "Make roles, grant and revoke them; add people and make tokens.",
+    "access:push": "Push events of roles as the source does whose signature they bear.",
     "access:read": "See people, tokens, roles, grants and what others may do.",
     "audit:export": "Take the audit log out, and its proofs.",
     "audit:read": "Read the audit log.",
@@ -70,8 +71,7 @@ def check_pattern(pattern: str) -> str:
 
 def full_name(word: str) -> str:
     """The action that people mean by `word`: ``workflow:rollback`` by ``rollback``. Raises `InvalidRequest`."""
-    if ":" in word:
-        check_pattern(word)
+    if word in CATALOGUE or (word.startswith(MOVE) and len(word) > len(MOVE)):
         return word
     found = [name for name in CATALOGUE if name.partition(":")[2] == word]
     chosen = next((name for name in found if name.startswith("workflow:")), found[0] if len(found) == 1 else None)

@@ -51,7 +51,7 @@ _LIST = (
     .limit(bindparam("limit"))
 )
 _MOST = 2**31 - 1
-_NEXT = update(t.access).values(revision=t.access.c.revision + 1).returning(t.access.c.revision)
+_NEXT = update(t.access).values(revision=t.access.c.revision + bindparam("more")).returning(t.access.c.revision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +70,10 @@ class Grant:
         return hashlib.sha256(f"{self.subject}\x1f{self.role}\x1f{self.resource}".encode()).digest()[0]
 
 
-def next_revision(tx: Tx) -> int:
-    """The revision of the change that this transaction makes. Changes take turns here, so who has read up to a
-    revision has read everything up to it."""
-    revision: int = tx.connection.execute(_NEXT).scalar_one()
+def next_revision(tx: Tx, number: int = 1) -> int:
+    """The revision of the change that this transaction makes, of the last of a `number` of them. Changes take turns
+    here, so who has read up to a revision has read everything up to it."""
+    revision: int = tx.connection.execute(_NEXT, {"more": number}).scalar_one()
     return revision
 
 

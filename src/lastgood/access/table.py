@@ -6,7 +6,7 @@ did not change, and is put in its place in one step: who is being answered goes 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import time
-from typing import Final, NamedTuple
+from typing import Final
 
 from lastgood.access import globs
 from lastgood.access.rules import BUILT_IN, EVERYTHING, Part, Ready, Rule
@@ -17,7 +17,7 @@ SERVICE: Final = "service"  # the role of our own jobs
 LOCAL: Final = "local"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Decision:
     """The answer, and the rule that gave it."""
 
@@ -25,14 +25,23 @@ class Decision:
     reason: str
 
 
-class Held(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
     """A role that somebody has on what `pattern` stands for, until a time (Unix seconds); `how` it is theirs is told
-    in reasons."""
+    in reasons. `answers` keeps what was said by it, because to make a sentence takes longer than to decide."""
 
     role: str
     pattern: str
     until: float | None = None
     how: str = "granted"
+    answers: dict[Part, Decision] = field(default_factory=dict)
+
+    def answer(self, part: Part) -> Decision:
+        """What `part`, a rule of the role, answers."""
+        told = f"role {self.role}, {self.how} on {self.pattern}, {part.sentence}"
+        found = Decision(part.allows, told if part.allows else f"denied by {told}")
+        self.answers[part] = found
+        return found
 
 
 def held(role: str, pattern: str, expires_at: str | None) -> Held:
@@ -96,7 +105,7 @@ class Table:
     def decide(self, subject: str, holder: Holder, action: str, resource: str) -> Decision:
         """Whether the subject, who has what `holder` says, may do `action` on `resource`. What denies wins, whichever
         role it is in."""
-        found: tuple[Held, Part] | None = None
+        found: Decision | None = None
         roles = self.roles
         for one in holder.on(resource):
             rules = roles.get(one.role)
@@ -104,13 +113,12 @@ class Table:
                 continue
             for part in rules[action]:
                 if part.matches is None or part.matches(resource):
-                    if not part.allows:
-                        return Decision(False, f"denied by {_told(one, part)}")
-                    found = found or (one, part)
+                    answer = one.answers.get(part) or one.answer(part)
+                    if not answer.allowed:
+                        return answer
+                    found = found or answer
                     break
-        if found is None:
-            return Decision(False, f"no role of {subject} allows {action} on {resource}")
-        return Decision(True, _told(*found))
+        return found or Decision(False, f"no role of {subject} allows {action} on {resource}")
 
     def anywhere(self, subject: str, holder: Holder, action: str, kind: str) -> Decision:
         """Whether there can be a resource of `kind` on which the subject may do `action`."""
@@ -126,14 +134,10 @@ class Table:
                 continue
             for part in rules[action]:
                 if part.allows and globs.begins(part.resource, head):
-                    found = found or Decision(True, _told(one, part))
+                    found = found or one.answer(part)
                 elif not part.allows and _covers(one.pattern, head) and _covers(part.resource, head):
-                    return Decision(False, f"denied by {_told(one, part)}")
+                    return one.answer(part)
         return found or Decision(False, f"no role of {subject} allows {action} on any {kind}")
-
-
-def _told(one: Held, part: Part) -> str:
-    return f"role {one.role}, {one.how} on {one.pattern}, {part.sentence}"
 
 
 def _covers(pattern: str, head: str) -> bool:

@@ -36,6 +36,7 @@ _USED = (
     )
     .values(used_at=bindparam("now"))
 )
+_REHASH = update(t.token).where(t.token.c.hash == bindparam("former")).values(hash=bindparam("newest"))
 _HELD = select(t.grant.c.subject, t.grant.c.role, t.grant.c.resource, t.grant.c.expires_at).where(
     t.grant.c.subject.startswith("token:"),
     t.grant.c.source == grants.LOCAL,
@@ -143,16 +144,6 @@ def _found(tx: Tx, value: str) -> Token | None:
     return None
 
 
-def rehash(tx: Tx, value: str) -> bool:
-    """Keep a token that was seen under the hash that the ring's newest lookup key gives it. False where it is kept
-    so already."""
-    newest, *older = tx.ring.lookups(value)
-    changed = 0
-    for former in older:
-        changed += tx.connection.execute(update(t.token).where(t.token.c.hash == former).values(hash=newest)).rowcount
-    return changed > 0
-
-
 def owner(tx: Tx, value: str) -> Token | None:
     """The token `value`, None when it is unknown or has ended."""
     found = find(tx, value)
@@ -164,12 +155,13 @@ def is_stale(tx: Tx, token: Token) -> bool:
     return token.used_at is None or token.used_at < _before(tx)
 
 
-def used(tx: Tx, name: str, value: str = "") -> None:
-    """Note that a token is used now, unless that was noted lately, and keep its `value` under the ring's newest
-    lookup key."""
-    if value:
-        rehash(tx, value)
+def used(tx: Tx, name: str, value: str) -> None:
+    """Note that a token is used now, unless that was noted lately, and keep it under the hash that the ring's newest
+    lookup key gives its value."""
     tx.connection.execute(_USED, {"token": name, "before": _before(tx), "now": tx.now})
+    newest, *older = tx.ring.lookups(value)
+    for former in older:
+        tx.connection.execute(_REHASH, {"former": former, "newest": newest})
 
 
 def listing(tx: Tx) -> list[dict[str, Any]]:

@@ -81,6 +81,20 @@ class Client:
         """The bytes of ``GET /v1/…``, as the server sent them."""
         return self._ask("GET", path, query).content
 
+    def lines(self, *path: str, **query: Any) -> Iterator[str]:
+        """The lines of an answer that goes on, as they come."""
+        params = _params(query)
+        try:
+            with self._http.stream(
+                "GET", "/v1/" + "/".join(map(_segment, path)), params=params, timeout=None
+            ) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise _refusal(answer, self.url)
+                yield from answer.iter_lines()
+        except httpx.TransportError as error:
+            raise ServerUnreachable(url=self.url, reason=reason_of(error)) from error
+
     def items(self, *path: str, limit: int | None = None, **query: Any) -> list[dict[str, Any]]:
         """The items of a list, at most `limit` of them (None: the server's own page), over as many pages as it
         takes."""
@@ -95,9 +109,8 @@ class Client:
                 return found
 
     def _ask(self, method: str, path: tuple[str, ...], query: dict[str, Any], **more: Any) -> httpx.Response:
-        params = {name: str(value) for name, value in query.items() if value is not None}
         try:
-            answer = self._http.request(method, "/v1/" + "/".join(map(_segment, path)), params=params, **more)
+            answer = self._http.request(method, "/v1/" + "/".join(map(_segment, path)), params=_params(query), **more)
         except httpx.TransportError as error:
             reason = reason_of(error)
             if method != "GET" and not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
@@ -184,6 +197,15 @@ def actor() -> str:
     except (KeyError, OSError):  # a user id that no name belongs to
         name = f"uid{os.getuid()}"
     return "".join(c if c.isprintable() else "?" for c in name.encode("ascii", "replace").decode())
+
+
+def _params(query: dict[str, Any]) -> dict[str, str | list[str]]:
+    """A query as it is sent; a list is a parameter that comes again and again."""
+    return {
+        name: [str(one) for one in value] if isinstance(value, list) else str(value)
+        for name, value in query.items()
+        if value is not None
+    }
 
 
 def _checked(server: str) -> str:

@@ -13,8 +13,10 @@ from typer.main import get_command
 import lastgood
 from lastgood.cli import (
     access,
+    acl,
     admin,
     approvals,
+    audit,
     checks,
     cluster,
     documents,
@@ -126,7 +128,9 @@ add(
     "Who may do what",
 )
 app.add_typer(access.role, name="role", rich_help_panel="Who may do what")
+app.add_typer(audit.audit, name="audit", rich_help_panel="Who may do what")
 app.add_typer(keys.key, name="key", rich_help_panel="Doors and server")
+app.add_typer(acl.acl, name="acl", rich_help_panel="Who may do what")
 app.add_typer(people.person, name="person", rich_help_panel="Doors and server")
 app.add_typer(admin.token, name="token", rich_help_panel="Doors and server")
 app.add_typer(ring.ring, name="ring", rich_help_panel="Doors and server")

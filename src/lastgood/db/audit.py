@@ -1,6 +1,7 @@
 """The audit table and the outbox: rows that a transaction appends and nobody changes."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ import orjson
 from sqlalchemy import insert
 
 from lastgood.db import tables
+from lastgood.db.codes import code_of
 from lastgood.db.tx import Tx
 
 _APPEND = insert(tables.audit)
@@ -41,7 +43,10 @@ def append(
     tx: Tx, who: Principal, action: str, resource: str, *, result: str = "allowed", reason: str = "", **facts: Any
 ) -> None:
     """Append one audit row. `resource` is a path such as ``workflow/wf-abc123``; `facts` are JSON values (before
-    and after ids or digests), never secrets."""
+    and after ids or digests), never secrets. What looks like a token or a password is masked all the same, because
+    people paste such things where a name or a reason is asked for.
+
+    `result`: ``allowed``, ``denied``, or ``failed`` for what was allowed and then came to nothing."""
     row = {
         "at": tx.now,
         "actor": who.name,
@@ -49,10 +54,19 @@ def append(
         "resource": resource,
         "result": result,
         "reason": reason,
+        "code": code_of(action, result),
     }
     asked = {"request_id": who.request_id, "address": who.address, "method": who.method, "path": who.path}
-    more = {"kind": who.kind, **asked, **facts}
-    canonical = orjson.dumps({**row, **{k: v for k, v in more.items() if v not in ("", None)}}, option=_CANONICAL)
+    more = {name: value for name, value in ({"kind": who.kind} | asked | facts).items() if value not in ("", None)}
+    try:
+        canonical = orjson.dumps({**row, **more}, option=_CANONICAL)
+    except orjson.JSONEncodeError:  # half of a surrogate pair
+        canonical = b""
+    small = canonical.lower()
+    if not canonical or any(mark in small for mark in _MARKS):
+        row, more = _plain(row), _plain(more)
+        canonical = orjson.dumps({**row, **more}, option=_CANONICAL)
+        row = {name: value.replace("\0", "\ufffd") for name, value in row.items()}  # PostgreSQL's text takes no NUL
     tx.connection.execute(_APPEND, {**row, "canonical": canonical})
 
 
@@ -64,3 +78,39 @@ def emit(tx: Tx, event: str, subject: str, payload: dict[str, Any]) -> None:
 
 
 _CANONICAL = orjson.OPT_SORT_KEYS
+
+_NAMED = (b"password=", b"token=", b"secret=", b"api_key=")
+# Tokens of ours, keys as Dify and the makers of models form them, whatever a header or a URL carries.
+_SECRET = re.compile(
+    r"\blg_[A-Za-z0-9_-]{20,}|\bapp-[A-Za-z0-9]{20,}|\b(?:sk|pk|ghp|gho|github_pat|xox[abp])[-_][A-Za-z0-9_-]{16,}"
+    r"|(?<=://)[^/@\s]+(?=@)|(?i:(?<=bearer )|(?<=password=)|(?<=token=)|(?<=secret=)|(?<=api_key=))[^\s&\"']+"
+)
+# One of these is in whatever holds one of those (or a NUL): most rows have none, and are spared the search.
+_MARKS = (
+    b"\\u0000",
+    b"lg_",
+    b"app-",
+    b"sk-",
+    b"sk_",
+    b"pk-",
+    b"pk_",
+    b"ghp",
+    b"gho",
+    b"github",
+    b"xox",
+    b"://",
+    b"bearer",
+    *_NAMED,
+)
+_MASK = "*" * 20
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """`values` with texts that every store and reader takes: secrets masked, half of a surrogate pair replaced."""
+    return {name: masked(value) if isinstance(value, str) else value for name, value in values.items()}
+
+
+def masked(value: str) -> str:
+    """`value` without what looks like a token or a password."""
+    whole = value if value.isascii() else value.encode("utf-8", "replace").decode()
+    return _SECRET.sub(_MASK, whole)

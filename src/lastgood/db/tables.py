@@ -401,7 +401,22 @@ grant_source = Table(
     _time("incremental_at", nullable=True),
     Column("result", Text, nullable=False, server_default="{}"),
     Column("problem", Text, nullable=False, server_default=""),
+    # The secret that pushed events are signed with, where it is kept here.
+    Column("sealed", LargeBinary, nullable=True),
+    # The process that reads it now.
+    Column("owner", String(64), nullable=True),
+    Column("lease_until_ms", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("workspace_pk", "name"),
+)
+
+# Pushed messages that were taken in, by their id, and what was answered: one that comes again gets the same answer.
+pushed = Table(
+    "pushed",
+    metadata,
+    Column("source_pk", _Key, ForeignKey("grant_source.pk"), primary_key=True),
+    Column("id", String(255), primary_key=True),
+    _time("at", index=True),
+    Column("answer", Text, nullable=False),
 )
 
 # Events that could not be taken in, with the reason.
@@ -413,6 +428,8 @@ dead_event = Table(
     Column("source", String(63), nullable=False),
     Column("place", String(255), nullable=False),
     _time("at"),
+    # The record's key, headers and time, which some forms of events need (JSON).
+    Column("around", Text, nullable=False, server_default="{}"),
     Column("body", LargeBinary, nullable=False),
     Column("reason", Text, nullable=False),
     UniqueConstraint("workspace_pk", "source", "place"),
@@ -438,14 +455,6 @@ approval = Table(
     _time("expires_at"),
     Column("operation", String(20), nullable=True),
     CheckConstraint("state in ('waiting', 'approved', 'rejected', 'used')", name="state"),
-)
-
-# Which workflows an approval is about.
-approval_workflow = Table(
-    "approval_workflow",
-    metadata,
-    Column("approval_pk", _Key, ForeignKey("approval.pk"), primary_key=True),
-    Column("workflow_pk", _Key, ForeignKey("workflow.pk"), primary_key=True, index=True),
 )
 
 # Keys that seal secrets, themselves sealed under a key of the ring: rotating that one re-wraps these alone.
@@ -720,7 +729,10 @@ audit_export = Table(
     metadata,
     Column("destination", String(255), primary_key=True),
     Column("size", BigInteger, nullable=False),
-    _time("at"),
+    _time("at"),  # of the last attempt
+    _time("done_at", nullable=True),
+    _time("failing_since", nullable=True),
+    Column("failures", Integer, nullable=False, server_default="0"),
     Column("problem", Text, nullable=False, server_default=""),
 )
 

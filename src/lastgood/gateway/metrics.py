@@ -80,14 +80,24 @@ class Metrics:
 
     def render(self, gauges: Mapping[str, Iterable[Sample]]) -> bytes:
         """All of it, with the `gauges` by name."""
-        lines = []
-        for name, family in FAMILIES.items():
-            lines += [f"# HELP {name} {family.help}", f"# TYPE {name} {family.kind}"]
-            counted = self._counts.get(name)
-            # Copied at once: another thread may be counting.
-            samples = gauges.get(name, ()) if counted is None else sorted(counted.copy().items())
-            lines += [f"{name}{_labels(family.labels, labels)} {value:g}" for labels, value in samples]
-        return ("\n".join(lines) + "\n").encode()
+        # Copied at once: another thread may be counting.
+        counted = {name: sorted(counts.copy().items()) for name, counts in self._counts.items()}
+        return render(FAMILIES, {**gauges, **counted})
+
+
+def render(families: Mapping[str, Family], samples: Mapping[str, Iterable[Sample]]) -> bytes:
+    """The text of `families` with their `samples` by name."""
+    lines = []
+    for name, family in families.items():
+        lines += [f"# HELP {name} {family.help}", f"# TYPE {name} {family.kind}"]
+        lines += [
+            f"{name}{_labels(family.labels, labels)} {_number(value)}" for labels, value in samples.get(name, ())
+        ]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"  # {:g} would round what is over a million
 
 
 def _labels(names: Labels, values: Labels) -> str:

@@ -42,8 +42,7 @@ _LIST = (
     .limit(bindparam("limit"))
 )
 _WAITING = _LIST.where(_A.c.state == "waiting", _A.c.expires_at > bindparam("now"))
-_ADD = insert(_A).returning(_A.c.pk)
-_ABOUT = insert(t.approval_workflow)
+_ADD = insert(_A)
 _ANSWER = (
     update(_A)
     .where(_A.c.pk == bindparam("row"), _A.c.state == "waiting", _A.c.answers == bindparam("before"))
@@ -123,7 +122,7 @@ def ask(tx: Tx, who: Principal, plan: Plan, *, needed: int, hours: float) -> App
     """Keep a request for the approval of `plan`, and give it."""
     id = random_id("ap-")
     until = utc_text(parse_time(tx.now) + max(_WAIT, timedelta(hours=hours)))
-    pk = tx.connection.execute(
+    tx.connection.execute(
         _ADD,
         {
             "workspace_pk": tx.workspace,
@@ -139,9 +138,7 @@ def ask(tx: Tx, who: Principal, plan: Plan, *, needed: int, hours: float) -> App
             "expires_at": until,
             "operation": None,
         },
-    ).scalar_one()
-    for workflow in {workflows.find(tx, one.workflow_id).pk for one in plan.moves}:
-        tx.connection.execute(_ABOUT, {"approval_pk": pk, "workflow_pk": workflow})
+    )
     _tell(tx, who, "approval:ask", id, plan, plan.reason)
     return find(tx, id)
 

@@ -185,17 +185,15 @@ def create(
         )
         .returning(_O.c.pk)
     ).scalar_one()
-    for workflow in workflows.values():
-        tx.connection.execute(insert(_W), {"operation_pk": pk, "workflow_pk": workflow.pk})
-    how = dict(facts or {})
-    asked: dict[str, Any] = {"digest": plan.digest, "verdict": plan.verdict, **how}
+    tx.connection.execute(insert(_W), [{"operation_pk": pk, "workflow_pk": one.pk} for one in workflows.values()])
+    asked: dict[str, Any] = {"digest": plan.digest, "verdict": plan.verdict, **(facts or {})}
     if who.roles:  # they stand nowhere else, and what is done by force asks again
         asked["roles"] = sorted(who.roles)
     _put(tx, pk, "plan", "done", asked, 0.0)
     for one in plan.moves:
         audit.append(
             tx, who, f"operation:{plan.kind}", f"workflow/{one.workflow_id}/channel/{one.channel}",
-            reason=plan.reason, operation=operation, digest=plan.digest, to=one.to_version, **how,
+            reason=plan.reason, operation=operation, digest=plan.digest, to=one.to_version, **(facts or {}),
         )  # fmt: skip
     return find(tx, operation)
 
@@ -308,6 +306,13 @@ def settle(tx: Tx, operation: Operation, state: State, *, summary: str = "", rep
         values |= {"summary": summary, "report": report}
     if state in OVER:
         values["ended_at"] = tx.now
+    if state == "failed":
+        steps = [name for name, step in operation.steps.items() if step.state == "failed"]
+        reason = f"failed at {', '.join(steps)}" if steps else "failed"
+        audit.append(
+            tx, operation.who, f"operation:{operation.kind}", f"operation/{operation.id}",
+            result="failed", reason=reason, digest=operation.digest,
+        )  # fmt: skip
     tx.connection.execute(update(_O).where(_O.c.pk == operation.pk).values(**values))
 
 

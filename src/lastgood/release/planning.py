@@ -241,10 +241,7 @@ def accept(
     if plan.force:
         if plan.kind in _EXAMINED and not plan.reason.strip():
             raise InvalidRequest(where="reason", reason="going back by force needs a reason")
-        with means.store.read() as tx:
-            slugs = {workflows.find(tx, one.workflow_id).slug for one in plan.moves}
-        for slug in sorted(slugs):
-            decisions.require(means.store, who, FORCE, f"workflow:{slug}")
+        _require(means, who, plan, FORCE)
 
     def work(tx: Tx, passed: Passed) -> Operation:
         owners = {one.workflow_id: workflows.find(tx, one.workflow_id) for one in plan.moves}
@@ -280,10 +277,7 @@ def guard[T](
     if plan.break_glass:
         if not plan.reason.strip():
             raise InvalidRequest(where="reason", reason="--break-glass needs a --reason")
-        with means.store.read() as tx:
-            broken_on = {workflows.find(tx, one.workflow_id).slug for one in plan.moves}
-        for slug in sorted(broken_on):
-            decisions.require(means.store, who, "channel:break-glass", f"workflow:{slug}")
+        _require(means, who, plan, "channel:break-glass")
     broken: list[str] = []
 
     def whole(tx: Tx) -> T | Approval:
@@ -318,6 +312,14 @@ def guard[T](
     if broken:
         paging.page(means, who, plan, operation(made), broken)
     return made
+
+
+def _require(means: Means, who: Principal, plan: Plan, action: str) -> None:
+    """Raise `Denied` unless `who` may do `action` on every workflow that `plan` moves."""
+    with means.store.read() as tx:
+        slugs = {workflows.find(tx, one.workflow_id).slug for one in plan.moves}
+    for slug in sorted(slugs):
+        decisions.require(means.store, who, action, f"workflow:{slug}")
 
 
 def protections(means: Means, plan: Plan) -> list[str]:

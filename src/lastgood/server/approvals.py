@@ -17,6 +17,8 @@ from lastgood.history import versions, workflows
 from lastgood.release import approvals, planfile, report
 from lastgood.release.approvals import Approval
 from lastgood.release.plan import PlannedMove
+from lastgood.server import asking
+from lastgood.server.asking import Thing
 from lastgood.server.context import Context, Served, may, record_read
 from lastgood.server.documents import Limit
 
@@ -45,19 +47,11 @@ def list_approvals(
     limit: Limit = 50,
     before: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
 ) -> dict[str, Any]:
-    """Those whose workflows the caller may all read."""
     shown = decisions.visible(served.store, who, "workflow:read")
-    kept: list[Approval] = []
     with served.store.read() as tx:
-        while True:
-            found = approvals.listing(tx, waiting=waiting, limit=limit, before=before)
-            kept += [one for one in found if all(shown(f"workflow:{move.workflow}") for move in one.plan.moves)]
-            if len(found) < limit or len(kept) >= limit:
-                break
-            before = found[-1].pk
-        items = [one.public(tx.now) for one in kept[:limit]]
-    more = len(found) == limit or len(kept) > limit
-    return {"items": items, "next": kept[:limit][-1].pk if more and kept else None}
+        found = approvals.listing(tx, waiting=waiting, limit=limit, before=before)
+        items = [one.public(tx.now) for one in found if all(shown(f"workflow:{m.workflow}") for m in one.plan.moves)]
+    return {"items": items, "next": found[-1].pk if len(found) == limit else None}
 
 
 @router.get("/approvals/{approval}", summary="What it is asked for: what would move, what was found, what differs")
@@ -66,6 +60,7 @@ def read_approval(
 ) -> dict[str, Any]:
     with served.store.read() as tx:
         found = approvals.find(tx, approval)
+    _may(served, who, "workflow:read", found)
     for one in found.plan.moves:  # what differs tells of definitions
         record_read(served, who, "workflow:read", f"workflow/{one.workflow}")
     return _whole(served, found)
@@ -75,6 +70,7 @@ def read_approval(
 def approve(
     approval: str, body: Answer, served: Served, who: Annotated[Principal, Depends(may("plan:approve"))]
 ) -> dict[str, Any]:
+    _may_answer(served, who, approval)
     try:
         done = served.store.write(lambda tx: approvals.approve(tx, who, approval, body.reason))
     except SameIdentity as same:
@@ -90,7 +86,20 @@ def approve(
 def reject(
     approval: str, body: Rejection, served: Served, who: Annotated[Principal, Depends(may("plan:approve"))]
 ) -> dict[str, Any]:
+    _may_answer(served, who, approval)
     return _public(served, served.store.write(lambda tx: approvals.reject(tx, who, approval, body.reason)))
+
+
+def _may_answer(served: Context, who: Principal, approval: str) -> None:
+    """Who answers for a plan must be allowed to on every workflow that it moves."""
+    with served.store.read() as tx:
+        found = approvals.find(tx, approval)
+    _may(served, who, "plan:approve", found)
+
+
+def _may(served: Context, who: Principal, action: str, found: Approval) -> None:
+    for one in found.plan.moves:
+        asking.require(served.store, who, Thing("workflow", one.workflow_id), action)
 
 
 def _public(served: Context, found: Approval) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from lastgood.db.tx import Tx
 from lastgood.errors import (
     Denied,
     NotFound,
-    UnknownApproval,
     UnknownDraft,
     UnknownOperation,
     UnknownSnapshot,
@@ -62,18 +61,12 @@ _OF_DRAFT = (
     .join(t.channel, t.app.c.channel_pk == t.channel.c.pk)
     .where(t.draft.c.id == bindparam("ref"))
 )
-_OF_APPROVAL = (
-    select(t.approval_workflow.c.workflow_pk)
-    .join_from(t.approval_workflow, t.approval, t.approval_workflow.c.approval_pk == t.approval.c.pk)
-    .where(t.approval.c.workspace_pk == bindparam("workspace"), t.approval.c.id == bindparam("ref"))
-)
 _SLUGS: Final[dict[str, Select[tuple[str]]]] = {
     "workflow": _SLUG.where(or_(_W.c.id == bindparam("ref"), _W.c.slug == bindparam("ref"))),
     "version": _SLUG.where(_W.c.pk.in_(_OF_VERSION)),
     "snapshot": _SLUG.where(_W.c.pk.in_(_OF_SNAPSHOT)),
     "operation": _SLUG.where(_W.c.pk.in_(_OF_OPERATION)),
     "draft": _SLUG.where(_W.c.pk.in_(_OF_DRAFT)),
-    "approval": _SLUG.where(_W.c.pk.in_(_OF_APPROVAL)),
 }
 _UNKNOWN: Final[dict[str, Callable[[str], NotFound]]] = {
     "workflow": lambda ref: UnknownWorkflow(workflow=ref),
@@ -81,7 +74,6 @@ _UNKNOWN: Final[dict[str, Callable[[str], NotFound]]] = {
     "snapshot": lambda ref: UnknownSnapshot(snapshot=ref),
     "operation": lambda ref: UnknownOperation(operation=ref),
     "draft": lambda ref: UnknownDraft(draft=ref),
-    "approval": lambda ref: UnknownApproval(approval=ref),
 }
 KINDS: Final = (*_SLUGS, "server")
 

@@ -20,6 +20,7 @@ from lastgood.release.verification import Upstream
 from lastgood.server import asking, identity
 from lastgood.server.asking import Thing
 from lastgood.server.operators import Operators
+from lastgood.server.syncing import Syncing
 from lastgood.server.watching import Watching
 from lastgood.targets.dify.servers import Clients
 
@@ -41,12 +42,14 @@ class Context:
     dify: Clients = field(init=False)
     watching: Watching = field(init=False)
     provider: Provider = field(init=False)
+    syncing: Syncing = field(init=False)
     _runs: Engine | None = None
 
     def __post_init__(self) -> None:
         self.dify = Clients(self.store)
         self.provider = Provider(self.store.settings.oidc)
         self.watching = Watching(self.store, self.dify)
+        self.syncing = Syncing(self.store, self.dify)
         self.operators = Operators(Means(self.store, self._engine_of, self.runs, self.dify, self.facts))
 
     def means(self) -> Means:
@@ -63,6 +66,7 @@ class Context:
         """Park the operations that still run, and let go of the store of runs."""
         self.operators.stop()
         self.watching.stop()
+        self.syncing.stop()
         self.dify.close()
         if self._runs is not None:
             self._runs.dispose()
@@ -75,6 +79,15 @@ def context_of(request: Request) -> Context:
     """The server's context."""
     context: Context = request.app.state.context
     return context
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request was let pass to do, so that it can be told when that fails."""
+
+    who: Principal
+    action: str
+    resource: str
 
 
 Served = Annotated[Context, Depends(context_of)]
@@ -93,7 +106,6 @@ def may(action: str, *, on: str = "", moves: bool = False) -> Callable[[Request,
     def check(request: Request, shown: Credentials) -> Principal:
         context = context_of(request)
         who = _identify(request, context, shown.credentials if shown else "")
-        request.state.who = who  # errors that name things look at it
         thing = thing_of(request)
         if on:
             decisions.require(context.store, who, action, on)
@@ -102,6 +114,8 @@ def may(action: str, *, on: str = "", moves: bool = False) -> Callable[[Request,
         else:
             also = (asking.moving(request.path_params["channel"]),) if moves else ()
             asking.require(context.store, who, thing, action, *also)
+        resource = f"{thing.kind}/{thing.ref}" if thing else request.url.path
+        request.state.asked = Asked(who, action, resource)
         return who
 
     check.action = action  # type: ignore[attr-defined]  # read by the test that every route asks

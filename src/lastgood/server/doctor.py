@@ -9,9 +9,11 @@ from typing import Any, Literal
 import httpx
 from sqlalchemy import text
 
+from lastgood.access.log import sending, tree
+from lastgood.access.log.destinations import named
 from lastgood.db import process
 from lastgood.db.keyrings import File
-from lastgood.errors import EngineMissing, LastgoodError
+from lastgood.errors import EngineMissing, LastgoodError, LogInconsistent
 from lastgood.history import channels, smokes, versions, workflows
 from lastgood.server.context import Context
 from lastgood.settings import Settings
@@ -29,6 +31,7 @@ def examine(served: Context) -> list[dict[str, Any]]:
         _store,
         _disk,
         _files,
+        _audit,
         _engine,
         _servers,
         _dify,
@@ -85,6 +88,29 @@ def _files(served: Context) -> Iterator[dict[str, Any]]:
         yield _finding("key ring", "fail", f"{path} can be read by others (mode {mode:o})", f"chmod 600 {path}")
     else:
         yield _finding("key ring", "ok", f"{path} is for its owner only")
+
+
+def _audit(served: Context) -> Iterator[dict[str, Any]]:
+    """The log's head, and one finding for each place that it goes to."""
+    try:
+        head = tree.sign_now(served.store)
+        yield _finding("audit log", "ok", f"{head.size} rows are under a signed checkpoint")
+    except LogInconsistent as error:
+        yield _finding("audit log", "fail", str(error), "lastgood audit verify")
+    wanted = {place.name for place in named(served.store.settings.audit)}
+    with served.store.read() as tx:
+        states = {state.destination: state for state in sending.states(tx)}
+    for name in sorted(wanted):
+        state = states.get(name, sending.State(name))
+        if state.failures:
+            since = (state.failing_since or "")[:19].replace("T", " ")
+            detail = f"fails since {since} UTC ({state.failures} times): {state.problem}"
+            yield _finding(f"checkpoints to {name}", "fail", detail, "mend the place; what it missed is sent then")
+        elif state.done_at is None:
+            yield _finding(f"checkpoints to {name}", "warn", "none was sent yet", "`lastgood serve` sends them")
+        else:
+            detail = f"it has the one of {state.size} rows, since {state.done_at[:19].replace('T', ' ')} UTC"
+            yield _finding(f"checkpoints to {name}", "ok", detail)
 
 
 def _engine(served: Context) -> Iterator[dict[str, Any]]:

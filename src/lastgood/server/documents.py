@@ -79,7 +79,7 @@ def read_workflow(
     with served.store.read() as tx:
         found = workflows.find(tx, workflow)
         version = current(tx, found)
-        document = versions.document_of(tx, version)
+        document = versions.document_of(tx, version, whole=True)
         return {
             **found.public(),
             "version": version.public(),
@@ -149,7 +149,7 @@ def export_version(
 ) -> Response:
     record_read(served, who, "workflow:export", f"version/{version}")
     with served.store.read() as tx:
-        document = versions.document_of(tx, versions.find(tx, version))
+        document = versions.document_of(tx, versions.find(tx, version), whole=True)
     if format == "json":
         return Response(dsl.to_json(document), media_type="application/json")
     return Response(dsl.to_yaml(document), media_type="application/yaml")

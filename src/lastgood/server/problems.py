@@ -1,12 +1,16 @@
 """Errors as RFC 9457 problem documents."""
 
+import sys
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from lastgood.access import decisions
+from lastgood.db import audit
 from lastgood.errors import (
+    Denied,
     ForeignVersion,
     IdTaken,
     InvalidRequest,
@@ -15,8 +19,10 @@ from lastgood.errors import (
     Unauthenticated,
     UnknownVersion,
 )
+from lastgood.server.context import Asked, context_of
 
 _TYPE = "application/problem+json"
+_READING = ("GET", "HEAD", "OPTIONS")
 
 
 class Refused(HTTPException):
@@ -32,13 +38,16 @@ def add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(LastgoodError)
     def ours(request: Request, error: LastgoodError) -> JSONResponse:
+        keep_failure(request, error)
         return problem(_told_to(request, error))
 
     @app.exception_handler(RequestValidationError)
-    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        return problem(InvalidRequest(where=where, reason=first["msg"]))
+        told = InvalidRequest(where=where, reason=first["msg"])
+        keep_failure(request, told)
+        return problem(told)
 
     @app.exception_handler(HTTPException)
     def http(request: Request, error: HTTPException) -> JSONResponse:
@@ -49,9 +58,33 @@ def add_problems(app: FastAPI) -> None:
         return JSONResponse(body, error.status_code, headers=error.headers, media_type=_TYPE)
 
     @app.exception_handler(Exception)
-    def unexpected(_: Request, error: Exception) -> JSONResponse:
+    def unexpected(request: Request, error: Exception) -> JSONResponse:
         # The text of an unknown error may hold anything; only its kind is told.
-        return problem(LastgoodError(detail=f"{type(error).__name__}; the server's log has the trace"))
+        told = LastgoodError(detail=f"{type(error).__name__}; the server's log has the trace")
+        keep_failure(request, told)
+        return problem(told)
+
+
+def keep_failure(request: Request, error: LastgoodError) -> None:
+    """Keep in the audit log that a change which was allowed came to nothing. Of the error only its name is kept: its
+    sentence may quote what was sent.
+
+    What cannot be kept (the store may be why it failed) is told in the server's own log: nothing was changed."""
+    asked = getattr(request.state, "asked", None)
+    if not isinstance(asked, Asked) or request.method in _READING or isinstance(error, Denied | Unauthenticated):
+        return
+    who, action, resource = asked.who, asked.action, asked.resource
+    try:
+        context_of(request).store.write(
+            lambda tx: audit.append(
+                tx, who, action, resource, result="failed", reason=error.code, status=error.status
+            )
+        )
+    except LastgoodError as lost:
+        print(
+            f"lastgood: {action} on {resource} failed ({error.code}) and could not be audited: {lost}",
+            file=sys.stderr,
+        )
 
 
 def _told_to(request: Request, error: LastgoodError) -> LastgoodError:
@@ -64,9 +97,11 @@ def _told_to(request: Request, error: LastgoodError) -> LastgoodError:
 
 
 def _reads(request: Request, slug: str) -> bool:
-    who = getattr(request.state, "who", None)
-    store = request.app.state.context.store
-    return who is not None and decisions.check_permission(store, who, "workflow:read", f"workflow:{slug}").allowed
+    asked = getattr(request.state, "asked", None)
+    if not isinstance(asked, Asked):
+        return False
+    store = context_of(request).store
+    return decisions.check_permission(store, asked.who, "workflow:read", f"workflow:{slug}").allowed
 
 
 def problem(error: LastgoodError) -> JSONResponse:

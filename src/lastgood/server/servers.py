@@ -9,8 +9,8 @@ from lastgood.access import decisions
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
 from lastgood.errors import InvalidRequest, UnknownWorkflow
-from lastgood.history import apps, integrations, workflows
-from lastgood.history.apps import App, Way
+from lastgood.history import apps, integrations, rebinding, workflows
+from lastgood.history.apps import Way
 from lastgood.server.context import Context, Served, may, record_read
 from lastgood.targets.dify import connecting, forms, servers
 from lastgood.targets.dify import signin as ways
@@ -64,6 +64,7 @@ class Binding(BaseModel):
     app: str = Field("", max_length=255, description="Dify's id or the name of the app")
     channel: str = "live"
     way: Way | None = Field(None, description="how its pointer is moved")
+    move: bool = Field(False, description="take the app, with its history, from the channel that it runs now")
 
 
 @router.get("/servers", summary="The connected Dify servers")
@@ -149,14 +150,14 @@ def bind_app(
         decisions.require(served.store, who, "target:connect", f"target:{body.server}")
     found = _app_on(served, body) if body.server else None
 
-    def work(tx: Tx) -> App:
+    def work(tx: Tx) -> dict[str, Any]:
         held = apps.find(tx, body.server, found.id) if found else None
         if held is not None and workflow in (held.slug, held.workflow_id) and held.channel == body.channel:
-            return apps.set_way(tx, who, held, body.way) if body.way else held
+            return (apps.set_way(tx, who, held, body.way) if body.way else held).public()
         if found is None:
             if body.way is None:
                 raise InvalidRequest(where="server", reason="name the server and the app, or another way")
-            return apps.set_way(tx, who, apps.get(tx, workflows.find(tx, workflow), body.channel), body.way)
+            return apps.set_way(tx, who, apps.get(tx, workflows.find(tx, workflow), body.channel), body.way).public()
         try:
             owner = workflows.find(tx, workflow)
         except UnknownWorkflow:
@@ -164,12 +165,16 @@ def bind_app(
         if owner.mode != found.mode:
             reason = f"{found.name!r} is a {found.mode} app, and {owner.slug} is a {owner.mode} one"
             raise InvalidRequest(where="app", reason=reason)
+        if held is not None and body.move:
+            if body.way:
+                held = apps.set_way(tx, who, held, body.way)
+            return rebinding.rebind(tx, who, held, owner, body.channel).public()
         return apps.bind(
             tx, who, owner, body.channel,
             target=body.server, app=found.id, name=found.name, mode=found.mode, way=body.way or "publish",
-        )  # fmt: skip
+        ).public()  # fmt: skip
 
-    return served.store.write(work).public()
+    return served.store.write(work)
 
 
 @router.get("/workflows/{workflow}/integrations", summary="What is around its apps and in no version")

@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -20,6 +20,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from lastgood.access import sessions, signin, tokens
+from lastgood.access.log import tree
 from lastgood.db import process
 from lastgood.db.presence import Part, Presence
 from lastgood.db.store import Store, open_store
@@ -33,6 +34,7 @@ from lastgood.server.children import Child, Children, listen, url_of
 from lastgood.server.context import Context
 from lastgood.server.firing import Firing
 from lastgood.server.protocol import ApiProtocol
+from lastgood.server.sequencing import Sequencing
 from lastgood.settings import Settings
 from lastgood.targets import engine
 
@@ -110,8 +112,11 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
             context: Context = app.state.context
             threading.Thread(target=context.operators.take_over, daemon=True).start()
             threading.Thread(target=context.watching.run, daemon=True).start()
+            context.syncing.run()
             firing = threading.Thread(target=Firing(context.operators.means).run, daemon=True)
             firing.start()
+            sequencing = threading.Thread(target=Sequencing(store, over).run, daemon=True)
+            sequencing.start()
             server = _Announcing(config, lambda: announce(running), context.operators.means.stopping)
             lock.write(json.dumps({**facts, "token": local_token, **exposure.certificate(settings)}))
             presence.start()
@@ -124,6 +129,7 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
                 over.set()
                 context.close()
                 firing.join()
+                sequencing.join()
                 tidying.join()
                 presence.close()
                 store.close()
@@ -260,4 +266,6 @@ def local_app(settings: Settings) -> Iterator[FastAPI]:
     finally:
         app.state.context.close()
         own.close()
+        with suppress(LastgoodError):  # the rows are there; the next command or server gives them their places
+            tree.sequence_all(store)
         store.close()

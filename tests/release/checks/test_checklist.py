@@ -30,7 +30,7 @@ from .conftest import TOKEN, Web, serve
 
 ORDER = (
     *("pointer", "routes", "workers", "health", "smoke", "instances"),
-    *("triggers", "app", "positions", "dependencies", "data"),
+    *("triggers", "app", "positions", "dependencies", "data", "access"),
 )
 HERE = tuple(name for name in ORDER if name != "app")  # of a channel that no Dify app runs nothing is told of one
 
@@ -78,6 +78,7 @@ def test_all_that_is_well(store: Store, engine: FakeEngine, web: Web, tmp_path: 
         "workers": "skipped" if store.postgres else "pass",
         "instances": "skipped",
         "triggers": "skipped",
+        "access": "skipped",
     }
     assert verdict(found) == "passed"
     assert place.find(served.version.id).state == "stable"

@@ -11,6 +11,7 @@ from lastgood.dsl.mask import Mask
 from lastgood.errors import LastgoodError
 from lastgood.history import versions
 from lastgood.release.checks import (
+    access,
     app,
     custom,
     data,
@@ -59,6 +60,7 @@ ITEMS = (
     Item("positions", positions.check, positions.record, positions.seconds),
     Item("dependencies", dependencies.check, seconds=dependencies.seconds),
     Item("data", data.check, data.record, data.seconds),
+    Item("access", access.check),
 )
 
 

@@ -14,6 +14,7 @@ from lastgood.targets.dify.forms import (
     Account,
     App,
     Imported,
+    Member,
     Page,
     Synced,
     Workflow,
@@ -47,6 +48,11 @@ class Console(Asker):
         """The workspace that calls act in, with the account's role there."""
         # A POST that changes nothing; a GET is refused.
         return self.read(Call("POST", f"{API}/workspaces/current", "tell the workspace"), Workspace.read)
+
+    def members(self) -> tuple[Member, ...]:
+        """Everybody of the workspace that calls act in, with the role there."""
+        path, what = "/workspaces/current/members", "list the members"
+        return self.get(path, what, lambda data: Fields(data, "the members").each("accounts", Member.read))
 
     # apps
 

@@ -54,6 +54,25 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """Somebody of the workspace: `role` is owner, admin, editor, normal or dataset_operator; `status` active,
+    pending, uninitialized, banned or closed."""
+
+    id: str
+    name: str
+    email: str
+    role: str
+    status: str
+
+    @classmethod
+    def read(cls, data: object) -> Self:
+        """From an item of ``/workspaces/current/members``."""
+        fields = Fields(data, "a member")
+        texts = (fields.text(name) for name in ("id", "name", "email", "role", "status"))
+        return cls(*texts)
+
+
+@dataclass(frozen=True, slots=True)
 class Workspace:
     """A workspace; `role` is the account's in it, where the server tells."""
 

@@ -36,6 +36,9 @@ def upgrade() -> None:
         sa.Column("destination", sa.String(length=255), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("done_at", sa.String(length=27), nullable=True),
+        sa.Column("failing_since", sa.String(length=27), nullable=True),
+        sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("problem", sa.Text(), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("destination", name=op.f("pk_audit_export")),
     )
@@ -116,25 +119,13 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_approval_digest"), "approval", ["digest"])
     op.create_table(
-        "approval_workflow",
-        sa.Column("approval_pk", _KEY, nullable=False),
-        sa.Column("workflow_pk", _KEY, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["approval_pk"], ["approval.pk"], name=op.f("fk_approval_workflow_approval_pk_approval")
-        ),
-        sa.ForeignKeyConstraint(
-            ["workflow_pk"], ["workflow.pk"], name=op.f("fk_approval_workflow_workflow_pk_workflow")
-        ),
-        sa.PrimaryKeyConstraint("approval_pk", "workflow_pk", name=op.f("pk_approval_workflow")),
-    )
-    op.create_index(op.f("ix_approval_workflow_workflow_pk"), "approval_workflow", ["workflow_pk"])
-    op.create_table(
         "dead_event",
         sa.Column("pk", _KEY, autoincrement=True, nullable=False),
         sa.Column("workspace_pk", _KEY, nullable=False),
         sa.Column("source", sa.String(length=63), nullable=False),
         sa.Column("place", sa.String(length=255), nullable=False),
         sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("around", sa.Text(), server_default="{}", nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -155,12 +146,25 @@ def upgrade() -> None:
         sa.Column("incremental_at", sa.String(length=27), nullable=True),
         sa.Column("result", sa.Text(), server_default="{}", nullable=False),
         sa.Column("problem", sa.Text(), server_default="", nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=True),
+        sa.Column("owner", sa.String(length=64), nullable=True),
+        sa.Column("lease_until_ms", sa.BigInteger(), server_default="0", nullable=False),
         sa.ForeignKeyConstraint(
             ["workspace_pk"], ["workspace.pk"], name=op.f("fk_grant_source_workspace_pk_workspace")
         ),
         sa.PrimaryKeyConstraint("pk", name=op.f("pk_grant_source")),
         sa.UniqueConstraint("workspace_pk", "name", name=op.f("uq_grant_source_workspace_pk_name")),
     )
+    op.create_table(
+        "pushed",
+        sa.Column("source_pk", _KEY, autoincrement=False, nullable=False),
+        sa.Column("id", sa.String(length=255), nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("answer", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["source_pk"], ["grant_source.pk"], name=op.f("fk_pushed_source_pk_grant_source")),
+        sa.PrimaryKeyConstraint("source_pk", "id", name=op.f("pk_pushed")),
+    )
+    op.create_index(op.f("ix_pushed_at"), "pushed", ["at"])
     op.create_table(
         "person",
         sa.Column("pk", _KEY, autoincrement=True, nullable=False),
