@@ -1,15 +1,40 @@
 """Stores for every test that wants one: `store` runs the test once on SQLite and once on PostgreSQL."""
 
 import os
+import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
-from lastgood.db.store import Store, open_store
+from lastgood.db.store import Store, open_runs, open_store
 from lastgood.settings import Settings
-from support.stores import KINDS, Postgres, clean_settings, copy_sqlite, postgres_server
+from support.stores import (
+    KINDS,
+    Postgres,
+    clean_settings,
+    copy_sqlite,
+    postgres_server,
+    share_compiled_statements,
+)
+
+# Tests start hundreds of processes. Where no bytecode is kept, each compiles all it imports: seconds for an engine.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+_MEMORY = Path("/dev/shm")
+_IN_MEMORY = os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > 2**31
+if _IN_MEMORY:  # most tests need no disk to wait for: pytest's own folders lie here too, and go after use
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+
+share_compiled_statements()
+
+# How long an example takes says more of the machine's load than of the code.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
@@ -27,21 +52,21 @@ def postgres_template(postgres: Postgres, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite file."""
+    """A migrated SQLite file, and `runs.db` beside it."""
     home = tmp_path_factory.mktemp("template")
-    store = open_store(clean_settings(home))
-    with store.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    store, runs = open_store(clean_settings(home)), open_runs(clean_settings(home))
+    for engine in (store.engine, runs):
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     store.close()
+    runs.dispose()
     return home / "lastgood.db"
 
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A data directory that is not made yet, in memory where that can be: most tests need no disk to wait for."""
-    memory = Path("/dev/shm")
-    place = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="lastgood-", dir=place) as folder:
+    """A data directory that is not made yet, in memory where that can be."""
+    with tempfile.TemporaryDirectory(prefix="lastgood-", dir=_MEMORY if _IN_MEMORY else None) as folder:
         yield Path(folder) / "home"
 
 

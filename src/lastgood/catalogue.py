@@ -191,3 +191,29 @@ class Dify(BaseModel):
     def server(self, name: str) -> DifyServer:
         """What is set for the server `name`."""
         return self.__pydantic_extra__.get(name, DifyServer())
+
+
+class Oidc(_Declared):
+    """An identity provider (OpenID Connect) that people sign in with, ``[oidc]``."""
+
+    issuer: str = Field(default="", description="Its issuer URL, such as https://login.example.com/realms/main.")
+    client_id: str = Field(default="", description="What Lastgood is called there.")
+    client_secret: str = Field(
+        default="", repr=False, description="The secret of that client; env:NAME reads it from the environment."
+    )
+    redirect_url: str = Field(
+        default="", description="Where the provider sends people back to: https://HOST/v1/session/oidc/callback."
+    )
+    scopes: Names = ("openid", "profile", "email")
+    name_claim: str = Field(
+        default="", description="The claim that names a person here; preferred_username, else a verified email."
+    )
+    groups_claim: str = Field(default="groups", description="The claim that lists the groups of a person.")
+    groups: dict[str, str] = Field(
+        default={}, description="The role that each group gives, such as sre = 'releaser'."
+    )
+    after: str = Field(
+        default="/v1/session",
+        pattern=r"^/([A-Za-z0-9._~-][A-Za-z0-9._~/?=&-]*)?$",
+        description="Where a browser goes when it has signed in: a path here.",
+    )

@@ -14,7 +14,9 @@
     │   ├── InvalidId
     │   ├── InvalidSetting
     │   ├── InvalidRequest
+    │   ├── TokenInAddress
     │   ├── RequestTooLarge          413
+    │   ├── BodyTooLarge             413
     │   ├── RequestTimeout           408
     │   ├── InvalidExpectation
     │   ├── InvalidPlan
@@ -24,7 +26,13 @@
     │   ├── InvalidExport                 an export of the audit log that is none
     │   └── NoGraph                       an app mode that is kept but cannot be run
     ├── Unauthenticated              401
+    │   ├── TokenExpired
+    │   ├── SessionOver
+    │   ├── SignInRefused
+    │   └── ProviderRefused               what an identity provider answered is not accepted
     ├── Denied                       403
+    ├── ForeignRequest               403  a page of somebody else's may have sent it
+    ├── NotThroughProxy              403
     ├── NotFound                     404
     │   ├── UnknownWorkflow
     │   ├── UnknownVersion
@@ -40,9 +48,19 @@
     │   ├── UnknownApp
     │   ├── UnknownDraft
     │   ├── UnknownTile
+    │   ├── UnknownPerson
+    │   ├── UnknownRole
+    │   ├── UnknownGrant
+    │   ├── UnknownToken
+    │   ├── NoProvider
     │   └── NothingKept
     ├── Conflict                     409  the request is fine, the state of things is not
+    │   ├── AdminExists
+    │   ├── BuiltInRole
+    │   ├── RoleHeld
+    │   ├── LastAdmin
     │   ├── IdTaken
+    │   ├── NameTaken
     │   ├── AppTaken
     │   ├── ForeignVersion
     │   ├── AlreadyActive
@@ -69,6 +87,7 @@
     │   └── NothingToHeal
     ├── ChannelMoved                 412  another move came first
     ├── GenerationRequired           428
+    ├── TooManySignIns               429
     ├── ServerRefused                     what a server said to the command line
     ├── DifyError                    502  what came of asking a Dify server
     │   ├── DifyUnreachable               no answer at all
@@ -93,6 +112,7 @@
         ├── ServerUnreachable
         ├── UpstreamUnreachable      502
         │   └── UpstreamTimeout      504
+        ├── ProviderUnreachable      502
         ├── LiveVersionUnknown
         ├── ShuttingDown
         ├── DataDirectoryTaken
@@ -208,10 +228,21 @@ class RequestTooLarge(InvalidInput):
     status = 413
 
 
+class BodyTooLarge(InvalidInput):
+    """The body is larger than {megabytes} MB, which is the most that is accepted."""
+
+    status = 413
+
+
 class RequestTimeout(InvalidInput):
     """The body of this request did not arrive within {seconds} s. Send it again, faster."""
 
     status = 408
+
+
+class TokenInAddress(InvalidInput):
+    """A token stood in the address of this request ({name}), where proxies and histories keep it, so nothing was
+    done. Send `Authorization: Bearer lg_…`, and make a new token in place of this one."""
 
 
 class InvalidExpectation(InvalidInput):
@@ -251,8 +282,36 @@ class Unauthenticated(LastgoodError):
     status = 401
 
 
+class TokenExpired(Unauthenticated):
+    """The token {name} ended at {expires_at}. Make another with `lastgood token create {name}`."""
+
+
+class SessionOver(Unauthenticated):
+    """The session is over, or was ended. Sign in again (`POST /v1/session`)."""
+
+
+class SignInRefused(Unauthenticated):
+    """The name or the password is wrong. An admin sets a new password with `lastgood person password NAME`."""
+
+
+class ProviderRefused(Unauthenticated):
+    """The sign-in with the identity provider failed: {reason}. Begin again at `/v1/session/oidc`."""
+
+
 class Denied(LastgoodError):
     """{actor} may not {action} on {resource}: {reason}."""
+
+    status = 403
+
+
+class ForeignRequest(LastgoodError):
+    """This request changes something and may come from a page of somebody else's: {reason}. Nothing was changed."""
+
+    status = 403
+
+
+class NotThroughProxy(LastgoodError):
+    """This server is reached through its proxy, and {address} is none of LASTGOOD_TRUSTED_PROXIES."""
 
     status = 403
 
@@ -309,6 +368,28 @@ class UnknownDraft(NotFound):
     """There is no draft state {draft}. `lastgood drafts WORKFLOW` lists them."""
 
 
+class UnknownPerson(NotFound):
+    """There is no person {person!r}. `lastgood person list` lists them, `lastgood person add` adds one."""
+
+
+class UnknownToken(NotFound):
+    """There is no token {token!r}. `lastgood token list` lists them."""
+
+
+class NoProvider(NotFound):
+    """No identity provider is set up here. Declare it in lastgood.toml: [oidc] with issuer, client_id,
+    client_secret and redirect_url."""
+
+
+class UnknownRole(NotFound):
+    """There is no role {role!r}. `lastgood role list` lists them; `lastgood role create` makes one."""
+
+
+class UnknownGrant(NotFound):
+    """{subject} was not granted the role {role} on {on} here; it holds {held}. A grant that came from a source is
+    revoked there."""
+
+
 class UnknownListener(NotFound):
     """There is no listener {listener!r}; lastgood.toml declares: {known}. Declare [listeners.{listener}] there, or
     take the name out of the plan."""
@@ -333,13 +414,37 @@ class Conflict(LastgoodError):
     status = 409
 
 
+class AdminExists(Conflict):
+    """{home} has an admin already, so nothing was made. Where the way in is lost, `lastgood token reset` makes a new
+    admin token in place of the old one."""
+
+
+class NameTaken(Conflict):
+    """The name {name!r} belongs to another {kind}. Choose another, or take that one away first."""
+
+
+class BuiltInRole(Conflict):
+    """The role {role} is built in and stays as it is. Make one of your own with `lastgood role create`."""
+
+
+class RoleHeld(Conflict):
+    """The role {role} is held by {count} {grants}, so it is not taken away. `lastgood grants --role {role}` lists
+    them; revoke them first."""
+
+
+class LastAdmin(Conflict):
+    """{subject} is the last that has the role admin on everything, and this would leave nobody. Grant it to somebody
+    else first, or revoke it on the server's own machine."""
+
+
 class IdTaken(Conflict):
     """The {kind} id {value} is already taken{by}. Leave it out to get a new one, or choose another."""
 
 
 class AppTaken(Conflict):
-    """The app {app} on {server} is bound to {channel} of {workflow} already. A channel keeps its app: bind an app
-    before its server is captured, which gives each other app a workflow of its own."""
+    """The app {app} on {server} is bound to {channel} of {workflow} already. A channel has one app, and an app one
+    channel: `lastgood bind NAME --on {server} --app {app} --channel CHANNEL --move` gives it, with its history, to a
+    channel that has none."""
 
 
 class ForeignVersion(Conflict):
@@ -462,6 +567,13 @@ class GenerationRequired(LastgoodError):
     """A move needs the generation that you expect: read the channel and send its ETag as `If-Match`."""
 
     status = 428
+
+
+class TooManySignIns(LastgoodError):
+    """Too many sign-ins failed for this name or from this address; the next is looked at in {seconds} s. A right
+    password is refused until then too."""
+
+    status = 429
 
 
 class ServerRefused(LastgoodError):
@@ -598,6 +710,13 @@ class UpstreamTimeout(UpstreamUnreachable):
     doctor`."""
 
     status = 504
+
+
+class ProviderUnreachable(Unavailable):
+    """The identity provider {issuer} does not answer as it should ({reason}). Sign in with a password, or try again
+    later."""
+
+    status = 502
 
 
 class LiveVersionUnknown(Unavailable):

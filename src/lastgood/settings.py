@@ -25,6 +25,7 @@ from lastgood.catalogue import (
     Hook,
     Listener,
     Middleware,
+    Oidc,
     Position,
     Rollback,
     Service,
@@ -45,13 +46,28 @@ class Settings(BaseSettings):
     server: str = Field(default="", description="Address of a Lastgood server for the command line to talk to.")
     token: str = Field(default="", description="Token that the command line shows to a remote server.", repr=False)
 
+    local_role: str = Field(
+        default="admin",
+        description="Role of whoever works on the data directory itself, without a server or on its machine.",
+    )
+
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8321, ge=0, le=65535)
+    tls_cert: Path | None = Field(
+        default=None, description="Certificate (PEM, with its chain) of the management API; tls_key is its key."
+    )
+    tls_key: Path | None = Field(default=None, description="Private key (PEM) of tls_cert.")
+    trusted_proxies: tuple[str, ...] = Field(
+        default=(),
+        description="Addresses or networks of the proxies with TLS before the management API: what they say of"
+        " clients (X-Forwarded-For, -Proto, -Host) is believed, and beyond loopback nobody else is let in.",
+    )
     gateway_host: str = "127.0.0.1"
     gateway_port: int = Field(default=8322, ge=0, le=65535)
     trusted_network: bool = Field(
         default=False,
-        description="Whether gateway_host may be other than loopback without TLS, as inside a network of containers.",
+        description="Whether api_host and gateway_host may be other than loopback without TLS or a proxy, as inside a"
+        " network of containers.",
     )
     gateway_workers: int = Field(default=1, ge=1, le=64, description="Gateway processes.")
     engine_workers: int = Field(
@@ -141,6 +157,12 @@ class Settings(BaseSettings):
         le=1,
         description="Share of failed runs that a version proven by Dify's logs surely (95 %) does not exceed.",
     )
+
+    session_hours: float = Field(default=12.0, gt=0, le=24 * 30, description="Hours after which a session ends.")
+    session_idle_minutes: float = Field(
+        default=60.0, ge=2, description="Minutes without a request after which a session ends."
+    )
+    oidc: Oidc = Field(default_factory=Oidc, description="The identity provider that people sign in with.")
 
     rules: dict[str, str] = Field(
         default={},

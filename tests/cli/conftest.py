@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,11 @@ import pytest
 
 from lastgood import dsl
 from lastgood.cli import main
+from lastgood.release.verification import Upstream
+from lastgood.server.supervisor import OwnEngine
 from support.documents import document
+from support.engine import fake_engine
+from support.stores import copy_sqlite
 
 SCRIPTS = Path(sys.executable).parent
 OLD, LIVE, NEW = "v-20240401-01", "v-20240402-01", "v-20240403-01"
@@ -78,13 +82,31 @@ def script(home: Path, *command: str, input: str | None = None, **more: str) -> 
 
 
 @pytest.fixture(scope="session")
-def history(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Path:
+def standin() -> Iterator[Upstream]:
+    """What plays the engine of a command that runs without a server: it says that it is well."""
+    with fake_engine() as engine:
+        yield Upstream(engine.url, "a-token")
+
+
+@pytest.fixture
+def own_engine() -> None:
+    """For tests whose commands start an engine of their own, which takes seconds."""
+
+
+@pytest.fixture(autouse=True)
+def _engine(request: pytest.FixtureRequest, standin: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "own_engine" not in request.fixturenames:
+        monkeypatch.setattr(OwnEngine, "__call__", lambda _: standin)
+
+
+@pytest.fixture(scope="session")
+def history(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, standin: Upstream) -> Path:
     """A data directory: three versions of prod-invoice, the first proven, the second live, the third only kept."""
     home = tmp_path_factory.mktemp("history") / "home"
-    home.mkdir(mode=0o700)
-    shutil.copyfile(sqlite_template, home / "lastgood.db")
+    copy_sqlite(sqlite_template, home)
     with pytest.MonkeyPatch.context() as patch:
         _surround(patch, home)
+        patch.setattr(OwnEngine, "__call__", lambda _: standin)
         folder = home.parent
         for args in (
             (

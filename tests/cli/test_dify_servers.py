@@ -133,6 +133,25 @@ def test_binding_and_the_way(connected: Run, dify: FakeDify) -> None:
     assert "staging" in connected("versions", "shop", "--json").json[0]["channels"]
 
 
+def test_an_app_that_was_captured_first_is_moved_with_its_history(connected: Run, dify: FakeDify) -> None:
+    published(dify, "Invoice")
+    other = published(dify, "Staging", 3)
+    assert connected("capture", "prod").code == 0
+    bind = ("bind", "invoice", "--on", "prod", "--app", "Staging", "--channel", "staging")
+    refused = connected(*bind)
+    assert refused.code == 1 and f"--app {other.id} --channel CHANNEL --move" in refused.err
+    done = connected(*bind, "--move", "--way", "route")
+    assert done.code == 0, done.err
+    assert done.lines == [
+        "staging of invoice is what 'Staging' on prod runs; it is moved by route",
+        "it came from staging with 3 versions (1 new here)",
+    ]
+    held = connected("versions", "invoice", "--json").json
+    assert [one["channels"] for one in held] == [["staging"], ["live"], []]
+    assert connected("capture", "prod", "--all").code == 0
+    assert len(connected("versions", "invoice", "--json").json) == 3
+
+
 def test_a_capture_that_is_killed_goes_on_where_it_stopped(connected: Run, dify: FakeDify, home: Path) -> None:
     """Killed at several places; in the end each version is there once, and little was asked twice."""
     several = [published(dify, f"app {number}", 4) for number in range(12)]

@@ -153,6 +153,7 @@ def test_a_narrow_terminal_still_shows_whole_ids(home: Path) -> None:
     assert OLD in shown.seen and LIVE in shown.seen
 
 
+@pytest.mark.usefixtures("own_engine")
 def test_without_a_server_a_publish_is_verified_all_the_same(lastgood: Run, tmp_path: Path) -> None:
     pytest.importorskip("graphon")
     version = lastgood("push", written(tmp_path, "right {{ text }}"), "-w", "greet", "--json").json["version"]["id"]

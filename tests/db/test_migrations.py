@@ -95,7 +95,8 @@ def test_first_starts_at_once_agree_on_one_key_ring_and_one_admin_token(empty: S
     store = open_store(empty)
     shown = next(token for _, token in answers if token)
     with store.read() as tx:
-        assert tokens.owner(tx, shown) == tokens.ADMIN
+        found = tokens.owner(tx, shown)
+    assert found is not None and found.name == tokens.ADMIN
     store.close()
 
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -14,15 +15,15 @@ from dify.ground import PLAIN, SECRET, TALK, Ground, Moment, two, variables
 from dify_server.calls import Request
 from dify_server.rows import HIDDEN, MASK, Row
 from lastgood import dsl
-from lastgood.errors import LastgoodError
+from lastgood.errors import LastgoodError, NotAsMeant
 from lastgood.history import channels, drafts, placements, versions, workflows
 from lastgood.release import converging, journal, operation
-from lastgood.release.placing import looking, redraft, standing
+from lastgood.release.placing import database, looking, redraft, standing
 from support.scene import ALICE
 
 from .test_crashes import Instants, Killed, let_others_claim
 
-WAYS = st.sampled_from(["publish", "restore", "route"])
+WAYS = st.sampled_from(["publish", "restore", "route", "database"])
 EDITS = ("secret", "plain", "graph", "talk", "features", "no secret", "publish")
 EDIT = st.sampled_from(EDITS)
 # Before which request of an operation an editor saves and what, in half of them; after which request or transaction
@@ -30,6 +31,7 @@ EDIT = st.sampled_from(EDITS)
 _RACES = [(nth, edit) for nth in range(1, 31) for edit in (*EDITS[:3], *EDITS)]
 RACE = st.sampled_from([None] * len(_RACES) + _RACES)
 DEATH = st.sampled_from([None] * 90 + list(range(45)))
+AGAIN = st.sampled_from([None] * 45 + list(range(45)))  # the next process may die too
 LOST = st.sampled_from(["", "", "", "POST /workflows/draft", "POST /workflows/publish"])
 
 
@@ -149,12 +151,14 @@ class Office(RuleBasedStateMachine):
     def choose_a_way(self, way: Any) -> None:
         self.here.set_way(way)
 
-    @rule(data=st.data(), kind=st.sampled_from(["rollback", "publish"]), race=RACE, death=DEATH, lost=LOST)
-    def move(self, data: Any, kind: Any, race: Any, death: Any, lost: str) -> None:
+    @rule(
+        data=st.data(), kind=st.sampled_from(["rollback", "publish"]), race=RACE, death=DEATH, again=AGAIN, lost=LOST
+    )
+    def move(self, data: Any, kind: Any, race: Any, death: Any, again: Any, lost: str) -> None:
         with self.here.store.read() as tx:
             workflow = workflows.by_pk(tx, self.here.app.workflow_pk)
             known = [one.id for one in versions.page(tx, workflow, limit=50)]
-        self.go(kind, data.draw(st.sampled_from(known)), race, death, lost)
+        self.go(kind, data.draw(st.sampled_from(known)), race, death, lost, again)
 
     @rule(edit=EDIT, first=RACE, then=RACE, death=DEATH)
     def two_in_a_row(self, edit: str, first: Any, then: Any, death: Any) -> None:
@@ -162,6 +166,18 @@ class Office(RuleBasedStateMachine):
         self.edit(edit)
         self.go("rollback", self.here.good, first, None, "")
         self.go("rollback", self.here.bad, then, death, "")
+
+    @rule(edit=st.sampled_from(EDITS[:-1]), nth=st.integers(1, 14), way=st.sampled_from(["publish", "restore"]))
+    def while_we_read_and_write(self, edit: str, nth: int, way: Any) -> None:
+        """An editor saves, variables alone too, between the requests that read the draft, keep it and write it."""
+        self.here.set_way(way)
+        live = self.here.placed(self.here.fake.live)
+        self.go("rollback", self.here.good if live != self.here.good else self.here.bad, (nth, edit), None, "")
+
+    @rule()
+    def watch(self) -> None:
+        """The watch reads what is new."""
+        self.here.capture()
 
     @rule(race=RACE, death=DEATH, lost=LOST)
     def heal(self, race: Any, death: Any, lost: str) -> None:
@@ -195,15 +211,17 @@ class Office(RuleBasedStateMachine):
             with suppress(LastgoodError):
                 redraft.restore(self.here.means, ALICE, self.here.workflow, data.draw(st.sampled_from(known)))
 
-    def go(self, kind: Any, to: str | None, race: Any, death: Any, lost: str) -> None:
+    def go(self, kind: Any, to: str | None, race: Any, death: Any, lost: str, again: Any = None) -> None:
         try:
             id = self.here.enter(kind, to, force=kind == "rollback")
         except LastgoodError:
             return  # refused, and nothing was done
-        self.do(id, race, death, lost)
+        self.do(id, race, death, lost, again=again)
 
-    def do(self, id: str, race: Any, death: int | None, lost: str, *, undo: bool = False) -> None:
-        """Run an operation; where its process dies, another ends it."""
+    def do(
+        self, id: str, race: Any, death: int | None, lost: str, *, undo: bool = False, again: int | None = None
+    ) -> None:
+        """Run an operation; where its process dies, another ends it, which may die `again`."""
         here, faults = self.here, self.here.dify.faults
         assert here.fake.draft is not None
         before, live = of_row(here.fake.draft), here.fake.live
@@ -218,6 +236,10 @@ class Office(RuleBasedStateMachine):
                 operation.run(here.means, id)
         except Killed:
             self.rows_are_those_of_moves(unfinished=True)
+            with suppress(Killed, LastgoodError):
+                let_others_claim(here.store)
+                with self.instants.watched(again):
+                    operation.run(here.means, id)
             let_others_claim(here.store)
             with suppress(LastgoodError):  # it was over
                 operation.run(here.means, id)
@@ -299,10 +321,21 @@ class Office(RuleBasedStateMachine):
 
     @invariant()
     def rows_are_those_of_moves(self, unfinished: bool = False) -> None:
-        """A row is known as an operation's from the move on, and not before."""
+        """A row is known as an operation's from the move on, and not before; and none is published twice."""
+        marks = [" ".join(row.marked_comment.split()[:3]) for row in self.here.fake.versions]
+        ours = [one for one in marks if one.startswith("lastgood op-")]
+        assert len(ours) == len(set(ours))
         with self.here.store.read() as tx:
             workflow = workflows.by_pk(tx, self.here.app.workflow_pk)
             moved = {one.operation for one in channels.moves(tx, workflow, limit=1000)}
+            held_by = {one.placed_id: one.operation for one in placements.listing(tx, self.here.app)}
+            for row in self.here.fake.versions:
+                if row.marked_comment.startswith("lastgood op-"):
+                    done = journal.find(tx, row.marked_comment.split()[1])
+                    for back, move in (("read-back", "move"), ("undo-read-back", "undo")):
+                        if move in done.steps and done.steps[move].state == "done":
+                            made = done.steps[back].detail if back in done.steps else {}
+                            assert made.get("row") != row.id or held_by.get(row.id) == done.id
             for held in placements.listing(tx, self.here.app):
                 if held.operation is not None and held.operation not in moved:
                     # To heal or converge, no pointer is moved; what they have not come to yet is not theirs.
@@ -313,18 +346,31 @@ class Office(RuleBasedStateMachine):
 
 
 def play(here: Ground, examples: int, steps: int, *, start: Moment, eyes: Eyes, **more: Any) -> None:
-    """Play it on `here`, from `start` each time."""
+    """Play it on `here`, from `start` each time. The way `database` moves the stand-in's pointer, as an `UPDATE` in
+    Dify's database would."""
+
+    def switch(url: str, app: str, *, before: str, after: str, **_: Any) -> None:
+        with here.dify.world.lock:
+            assert here.fake.live is not None
+            if here.fake.live.id == before:
+                here.fake.pointer = after
+            elif here.fake.live.id != after:
+                raise NotAsMeant(server="", app=app, version="", what="its pointer is elsewhere", workflow="")
+
     office = type("Office", (Office,), {"here": here, "start": start, "eyes": eyes})
-    run_state_machine_as_test(
-        office,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            deadline=None,
-            derandomize="LASTGOOD_EXAMPLES" not in os.environ,
-            suppress_health_check=list(HealthCheck),
-            print_blob=False,
-            database=None,
-            **more,
-        ),
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "url_of", lambda *_: "postgresql://there")
+        patch.setattr(database, "switch", switch)
+        run_state_machine_as_test(
+            office,
+            settings=settings(
+                max_examples=examples,
+                stateful_step_count=steps,
+                deadline=None,
+                derandomize="LASTGOOD_EXAMPLES" not in os.environ,
+                suppress_health_check=list(HealthCheck),
+                print_blob=False,
+                database=None,
+                **more,
+            ),
+        )

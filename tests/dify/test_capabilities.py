@@ -50,6 +50,39 @@ def test_what_cannot_be_told_is_assumed_the_safe_way(newer: FakeDify, client_of:
     assert (found.hash_covers.value, found.hash_covers.how) == ("unknown", "assumed")
 
 
+TYPES = ["start", "end", "llm"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "known"),
+    [
+        (TYPES, True),
+        ([{"type": one, "title": one} for one in TYPES], True),
+        ({"data": [{"node_type": one} for one in TYPES], "total": 3}, True),
+        ({"node_types": {one: {"schema": {}} for one in TYPES}}, True),
+        ({one: {} for one in TYPES}, True),
+        ({"data": []}, False),
+        ({"message": "start"}, False),
+        ([{"type": "start"}, {"kind": 4}], False),
+        ("start", False),
+        (None, False),
+    ],
+)
+def test_node_types_in_any_shape_that_is_one(
+    newer: FakeDify, client_of: Connect, answer: object, known: bool
+) -> None:
+    newer.hook = lambda request: Answer(200, answer) if request.path == "/openapi/v1/node-types" else None
+    client = client_of(newer)
+    assert learn(client).node_types.value is known
+    if known:
+        assert client.openapi.node_types() == set(TYPES)
+
+
+def test_a_server_without_node_types_is_not_taken_to_tell_them(dify: FakeDify, client_of: Connect) -> None:
+    found = learn(client_of(dify)).node_types
+    assert (found.value, found.how) == (False, "asked")
+
+
 def test_a_token_for_tools_does_not_open_the_console(newer: FakeDify, client_of: Connect) -> None:
     with pytest.raises(DifySignInRefused, match="Invalid token"):
         learn(client_of(newer, Bearer(TOKEN)))

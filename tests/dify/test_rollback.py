@@ -7,16 +7,19 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from dify.ground import PLAIN, SERVER, Ground, content, ground, two, variables
+from dify.ground import PLAIN, SERVER, Ground, content, graph_with, ground, two, variables
+from dify_server import Answer
+from dify_server.world import ADMIN_KEY
 from lastgood.db import tables as t
-from lastgood.db.tx import parse_time, utc_now, utc_text
+from lastgood.db.tx import Tx, parse_time, utc_now, utc_text
 from lastgood.errors import NothingToHeal, PlanRefused
-from lastgood.history import channels, drafts, versions, workflows
+from lastgood.history import apps, channels, drafts, placements, versions, workflows
 from lastgood.history.apps import Way
 from lastgood.release import converging, operation, planning
 from lastgood.release.placing import looking, redraft, standing
 from lastgood.release.plan import Kind
 from lastgood.release.planning import Wanted
+from lastgood.targets.dify import AdminKey, learn, servers
 from support.scene import ALICE, scene
 
 
@@ -275,6 +278,19 @@ def test_a_row_that_the_gateway_names_and_somebody_deletes_is_published_again(he
     assert here.placed(here.fake.live) == here.good
 
 
+def test_a_row_that_is_back_and_live_is_known_again_by_looking(here: Ground) -> None:
+    row = here.fake.live
+    assert row is not None
+    with here.store.read() as tx:
+        held = placements.find(tx, here.app, row.id)
+    assert held is not None
+    here.store.write(lambda tx: placements.set_gone(tx, ALICE, here.app, held))
+    seen = looking.look(here.means, here.app)
+    assert seen.version is not None and seen.version.id == here.bad
+    with here.store.read() as tx:
+        assert placements.current(tx, here.app, seen.version) is not None
+
+
 def aged(here: Ground, id: str) -> str:
     """The operation `id`, accepted two minutes ago."""
     at = utc_text(parse_time(utc_now()) - timedelta(minutes=2))
@@ -340,7 +356,64 @@ def test_several_move_together_by_route_only(here: Ground) -> None:
     other.move(bad)
     two_moves = [Wanted(here.workflow), Wanted("beside")]
     plan = planning.make(here.means, "rollback", two_moves, planning.draft(here.means.settings, verify=False))
-    assert [one.subject for one in plan.refusals() if one.check == "way"] == ["invoices/live together"]
+    (refused,) = [one for one in plan.refusals() if one.check == "way"]
+    assert refused.subject == "invoices/live together"
+    assert "`lastgood bind invoices --way route`" in refused.sentence
+
+
+def test_apps_on_dify_move_together_by_route_and_follow_each_by_itself(here: Ground) -> None:
+    """With a workflow on the embedded engine among them: one operation, one transaction, one undo."""
+    world = here.dify.world
+    second = world.add_app("beside", graph=two("right"))
+    rows = [world.somebody_publishes(second)]
+    world.editor_saves(second, two("wrong"))
+    rows.append(world.somebody_publishes(second))
+    here.set_way("route")
+    here.capture()
+    engine = scene(here.store, "embedded")
+    fine, worse = engine.versions("fine", "worse")
+    engine.mark(fine, "stable")
+    engine.move(worse)
+
+    def beside() -> tuple[apps.App, channels.Channel]:
+        with here.store.read() as tx:
+            app = apps.find(tx, SERVER, second.id)
+            assert app is not None
+            return app, channels.get(tx, workflows.by_pk(tx, app.workflow_pk))
+
+    with here.store.read() as tx:
+        placed = [placements.find(tx, beside()[0], row.id) for row in rows]
+    right, wrong = (one.version for one in placed if one is not None)
+
+    def work(tx: Tx) -> None:
+        apps.set_way(tx, ALICE, beside()[0], "route")
+        versions.set_state(tx, ALICE, versions.find(tx, right), "stable", kind="mark", reason="it is good")
+
+    here.store.write(work)
+    wanted = [Wanted("invoices"), Wanted("beside"), Wanted("embedded")]
+    choices = planning.draft(here.means.settings, verify=False, reason="all are wrong")
+    plan = planning.make(here.means, "rollback", wanted, choices)
+    assert [one.way for one in plan.moves] == ["route", "route", ""] and not plan.refusals()
+    done = operation.run(here.means, planning.accept(here.means, ALICE, plan).id).operation
+    assert done.state == "succeeded", done.report
+    with here.store.read() as tx:
+        moved = [
+            channels.moves(tx, workflows.find(tx, name), limit=1)[0] for name in ("invoices", "beside", "embedded")
+        ]
+        waiting = standing.to_converge(tx)
+    assert {one.operation for one in moved} == {done.id} and len({one.at for one in moved}) == 1
+    assert [one.to_id for one in moved] == [here.good, right, fine.id]
+    assert second.live is rows[1], "nothing in Dify is touched"
+    assert {app.slug for app in waiting} == {"invoices", "beside"}
+    for app in waiting:
+        entered = converging.enter(here.means, ALICE, app, "converge")
+        assert entered is not None
+        assert operation.run(here.means, entered.id).operation.state == "succeeded"
+    assert second.live is not None and second.live.graph == two("right")
+    assert here.fake.live is not None and here.fake.live.graph == two("total")
+    undone = here.undo(done.id)
+    assert undone.state == "undone", undone.report
+    assert beside()[1].version == wrong
 
 
 def test_a_draft_that_was_saved_after_the_publish_is_left_and_kept(here: Ground) -> None:
@@ -351,3 +424,41 @@ def test_a_draft_that_was_saved_after_the_publish_is_left_and_kept(here: Ground)
     assert here.fake.draft is not None
     assert here.fake.draft.graph == mine
     assert mine in here.graphs_kept()
+
+
+TYPES = ["start", "end", "llm"]
+
+
+def test_a_server_that_tells_its_node_types_is_asked_for_them(here: Ground) -> None:
+    graph = graph_with({"id": "n", "data": {"type": "teleport", "title": "n"}}, "sum")
+    graph["edges"] = [{"id": a + b, "source": a, "target": b} for a, b in (("start", "n"), ("n", "end"))]
+    here.dify.world.editor_saves(here.fake, graph)
+    strange = here.dify.world.somebody_publishes(here.fake)
+    here.dify.world.editor_saves(here.fake, two("later"))
+    here.dify.world.somebody_publishes(here.fake)
+    here.capture()
+    to = here.placed(strange)
+
+    def said() -> tuple[str, str]:
+        draft = planning.draft(here.means.settings, verify=False)
+        plan = planning.make(here.means, "rollback", [Wanted(here.workflow, to=to)], draft)
+        (found,) = [one for one in plan.findings if one.check == "nodes" and not one.subject.endswith("newer types")]
+        return found.verdict, found.sentence
+
+    verdict, sentence = said()
+    assert (verdict, "Dify is not known to have" in sentence) == ("warn", True)
+
+    def tell(request: object) -> Answer | None:
+        return Answer(200, {"data": TYPES}) if getattr(request, "path", "") == "/openapi/v1/node-types" else None
+
+    here.dify.hook = tell
+    assert "does not know" not in said()[1], "it is not asked before it was learnt that it tells them"
+    with here.store.read() as tx:
+        server = servers.get(tx, SERVER)
+    abilities = learn(here.means.dify(SERVER)).as_data()
+    way = AdminKey(ADMIN_KEY, here.dify.world.workspace_id)
+    here.store.write(lambda tx: servers.save(tx, ALICE, SERVER, server.url, way, facts={"abilities": abilities}))
+    verdict, sentence = said()
+    assert (
+        verdict == "refuse" and f"{SERVER} says that it does not know the node types “teleport” of {to}" in sentence
+    )

@@ -127,6 +127,39 @@ def test_a_deleted_version_is_told_once_and_stays_in_history(scene: Scene) -> No
         assert placements.current(tx, scene.app(app), gone) is None
 
 
+@pytest.mark.parametrize("place", [1, 2])
+def test_a_deleted_version_that_is_back_counts_again_and_is_told_once(scene: Scene, place: int) -> None:
+    """As after a restore of Dify's own backup: the newest but one, which quick looks see, and the oldest."""
+    app = published(scene)
+    scene.look()
+    row = app.versions[place]
+    scene.dify.world.somebody_deletes(app, row)
+    (gone,) = scene.look().rows_gone
+    before = len(scene.history(app))
+    app.versions.insert(place, row)
+    assert scene.look().rows_gone == () and scene.look().rows_gone == ()
+    (event,) = scene.events("placement.back")
+    assert (event["version"], event["placed_id"]) == (gone, row.id) and event["gone_since"]
+    with scene.store.read() as tx:
+        placed = placements.current(tx, scene.app(app), versions.find(tx, gone))
+    assert placed is not None and placed.placed_id == row.id and placed.gone_at is None
+    assert len(scene.history(app)) == before and len(scene.events("placement.gone")) == 1
+    scene.dify.world.somebody_deletes(app, row)
+    assert scene.look().rows_gone == (gone,), "it may go once more"
+
+
+def test_all_versions_of_an_app_may_go_and_come_back(scene: Scene) -> None:
+    app = published(scene)
+    scene.look()
+    rows = list(app.versions)
+    app.versions.clear()
+    assert len(scene.look().rows_gone) == len(rows)
+    app.versions.extend(rows)
+    scene.look()
+    assert [one.gone_at for one in scene.placed(app)] == [None] * len(rows)
+    assert len(scene.events("placement.back")) == len(rows)
+
+
 def test_the_gateway_that_learns_of_it_first_tells_of_it_and_nobody_tells_again(scene: Scene) -> None:
     app = published(scene)
     scene.look()

@@ -179,6 +179,17 @@ def test_no_changed_bit_of_a_blob_is_read_and_a_push_mends_it(store: Store) -> N
     assert len(rows(store)) == len({row.address for row in rows(store)}), "mended in its place"
 
 
+def test_a_frame_that_lost_its_checksum_is_not_read(store: Store) -> None:
+    """One more changed bit, and zstd would have nothing to check the part by."""
+    digest = write(store, document("said first"))
+    pk = blob_of(store, "said first")
+    damage(store, pk, 8 * 4 + 2)
+    with pytest.raises(DamagedContent):
+        read(store, digest)
+    with store.read() as tx:
+        assert pk in blobs.damaged(tx)
+
+
 def test_a_blob_that_another_document_brings_again_is_mended(store: Store) -> None:
     digest = write(store, document("first"))
     damage(store, blob_of(store, '"end"'))

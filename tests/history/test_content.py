@@ -1,4 +1,4 @@
-"""Stored content: checked by every read, damaged or not, archived or not."""
+"""Stored content: every read checks its checksums, and what leaves has its digest checked, archived or not."""
 
 import hashlib
 from typing import Any
@@ -12,7 +12,7 @@ from lastgood.db import tables
 from lastgood.db.store import Store
 from lastgood.db.tx import Tx
 from lastgood.errors import DamagedContent
-from lastgood.history import content, snapshots, versions
+from lastgood.history import blobs, content, fsck, snapshots, versions
 from lastgood.history.versions import Version
 from support.documents import document
 from support.scene import Scene, scene
@@ -107,7 +107,7 @@ def test_no_changed_byte_is_read(store: Store, archived: bool) -> None:
 
 
 def test_other_sound_content_in_its_place_is_not_read(place: Scene) -> None:
-    first, second = place.versions("a", "b")
+    first, second = place.versions("a", "longer")
 
     def swap(tx: Tx) -> None:
         rows = tx.connection.execute(select(tables.content.c.digest, tables.content.c.body)).all()
@@ -120,6 +120,34 @@ def test_other_sound_content_in_its_place_is_not_read(place: Scene) -> None:
     for one, other in ((first, second), (second, first)):
         with pytest.raises(DamagedContent, match=f"{other.digest[:12]}, not {one.digest[:12]}"):
             read(place, one)
+
+
+def test_what_leaves_the_store_has_its_digest_checked(place: Scene) -> None:
+    """Another sound part in the place of one, as long as it: no checksum and no length can tell, only the digest."""
+    first, second = place.versions("this", "that")
+    table = tables.blob
+
+    def swap(tx: Tx) -> None:
+        found = blobs.load(tx, tx.connection.execute(select(table.c.pk)).scalars().all())
+        one, other = (next(pk for pk, part in found.items() if said in part) for said in (b"this", b"that"))
+        row = tx.connection.execute(select(table).where(table.c.pk == other)).one()
+        values = {"body": row.body, "dictionary_id": row.dictionary_id}
+        tx.connection.execute(update(table).where(table.c.pk == one).values(values))
+
+    place.store.write(swap)
+    assert read(place, first) == document("that").data, "what an ordinary read cannot know"
+    with place.store.read() as tx:
+        assert [one.version for one in fsck.fsck(tx).damaged] == [first.id]
+        for leaves in (
+            lambda: versions.document_of(tx, first, whole=True),
+            lambda: versions.runnable_document(tx, first),
+            lambda: snapshots.read(tx, first.snapshot_id),
+        ):
+            with pytest.raises(DamagedContent, match=first.snapshot_id):
+                leaves()
+        assert versions.document_of(tx, second, whole=True).data == document("that").data
+    with pytest.raises(DamagedContent):
+        archive(place, first)
 
 
 def test_content_that_is_gone_is_damage(place: Scene) -> None:

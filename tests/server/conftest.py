@@ -26,10 +26,11 @@ class Client:
 
     app: FastAPI
     headers: dict[str, str] = field(default_factory=dict)
+    peer: str = "127.0.0.1"
 
     def request(self, method: str, path: str, **more: Any) -> httpx.Response:
         async def once() -> httpx.Response:
-            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=(self.peer, 123))
             async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=self.headers) as client:
                 return await client.request(method, path, **more)
 

@@ -16,8 +16,9 @@ from lastgood.history.versions import Pushed, Version
 from lastgood.history.workflows import Workflow
 from support.documents import document
 
-ALICE, BOB = Principal("alice"), Principal("bob")
-NOBODY = Principal("mallory", roles=frozenset())
+_ALL = frozenset({"admin"})
+ALICE, BOB = Principal("alice", roles=_ALL), Principal("bob", roles=_ALL)
+NOBODY = Principal("mallory")
 ELSEWHERE = "dify"  # a target of which nothing is known but its address
 
 

@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import Engine
 
-from lastgood.db import tables
-from lastgood.db.store import open_store
+from lastgood.db import runs, tables
+from lastgood.db import store as opened
+from lastgood.db.store import open_runs, open_store
 from lastgood.settings import Settings
 
 KINDS = ("sqlite", "postgres")
@@ -21,6 +24,35 @@ KINDS = ("sqlite", "postgres")
 # For tests of what only one of them does.
 on_sqlite = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 on_postgres = pytest.mark.parametrize("settings", ["postgres"], indirect=True)
+
+
+class _Compiled:
+    """Statements that SQLAlchemy has compiled, for all engines of a dialect. Each test opens a store of its own whose
+    engine would compile everything again: that was half of the time of most tests."""
+
+    def __init__(self) -> None:
+        self._found: dict[Any, Any] = {}
+
+    def get(self, key: tuple[Any, ...]) -> Any:
+        """What was compiled for `key`, or None."""
+        return self._found.get((type(key[0]), *key[1:]))
+
+    def __setitem__(self, key: tuple[Any, ...], value: Any) -> None:
+        self._found[(type(key[0]), *key[1:])] = value
+
+
+_COMPILED = _Compiled()
+
+
+def share_compiled_statements() -> None:
+    """Let every store that is opened in this process use what others have compiled."""
+
+    def create_engine(*given: Any, **more: Any) -> Engine:
+        engine = make(*given, **more)
+        vars(engine)["_compiled_cache"] = _COMPILED
+        return engine
+
+    make, opened.create_engine = opened.create_engine, create_engine  # type: ignore[attr-defined]
 
 
 def clean_settings(home: Path, database: str = "", **more: object) -> Settings:
@@ -36,7 +68,21 @@ def clean_settings(home: Path, database: str = "", **more: object) -> Settings:
 
 _SHAPE = """SELECT (SELECT count(*) FROM pg_class), (SELECT count(*) FROM pg_constraint),
   (SELECT count(*) FROM pg_trigger), (SELECT version_num FROM alembic_version)"""
-_SEEDS = ("workspace", "routing", "target")
+_ALONE = """SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+  WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+_SEEDS = ("workspace", "routing", "target", "access")
+# In one message, and so in one transaction.
+_EMPTY = "; ".join(
+    (
+        *(
+            f'DELETE FROM "{table.name}"' + (" WHERE pk > 1" if table.name in _SEEDS else "")
+            for table in reversed((*tables.metadata.sorted_tables, *runs.metadata.sorted_tables))
+        ),
+        "UPDATE routing SET revision = 1",
+        "UPDATE access SET revision = 0",
+        "UPDATE workspace SET name = 'default'",
+    )
+).encode()
 
 
 class Postgres:
@@ -72,16 +118,8 @@ class Postgres:
         with psycopg.connect(self.url_of(name), autocommit=True) as connection:
             if connection.execute(_SHAPE).fetchone() != shape:
                 return False
-            connection.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-            with connection.transaction():
-                for table in reversed(tables.metadata.sorted_tables):
-                    seeds = " WHERE pk > 1" if table.name in _SEEDS else ""
-                    connection.execute(f'DELETE FROM "{table.name}"{seeds}'.encode())
-                connection.execute("UPDATE routing SET revision = 1")
-                connection.execute("UPDATE workspace SET name = 'default'")
+            connection.execute(_ALONE)
+            connection.execute(_EMPTY)
         return True
 
     def url_of(self, name: str) -> str:
@@ -91,7 +129,9 @@ class Postgres:
     def make_template(self, name: str, scratch: Path) -> str:
         """A migrated database that others are copied from."""
         self._run(f"CREATE DATABASE {name}")
-        open_store(clean_settings(scratch, self.url_of(name))).close()
+        settings = clean_settings(scratch, self.url_of(name))
+        open_store(settings).close()
+        open_runs(settings).dispose()
         with psycopg.connect(self.url_of(name), autocommit=True) as connection:
             self._shapes[name] = connection.execute(_SHAPE).fetchone()
         return name
@@ -124,6 +164,8 @@ def postgres_server(*, durable: bool = False) -> Iterator[Postgres]:
 
 
 def copy_sqlite(template: Path, home: Path) -> None:
-    """Put a copy of the migrated file `template` into the data directory `home`."""
+    """Put copies of the migrated file `template` and the `runs.db` beside it into the data directory `home`."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    shutil.copyfile(template, home / "lastgood.db")
+    for file in (template, template.with_name("runs.db")):
+        if file.exists():
+            shutil.copyfile(file, home / file.name)

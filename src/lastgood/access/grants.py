@@ -8,13 +8,15 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, func, insert, or_, select, update
 
 from lastgood.db import audit
 from lastgood.db import tables as t
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
+from lastgood.errors import InvalidRequest, LastAdmin
 
+ADMIN, EVERYTHING = "admin", "*"
 LOCAL = "local"  # the source of what people grant here
 type Stamp = tuple[int, int]  # an event's Unix seconds and its place (offset): the greater one wins
 type Outcome = Literal["changed", "same", "late"]
@@ -25,6 +27,30 @@ _FIND = select(_G).where(
 )
 _INSERT = insert(_G)
 _CHANGE = update(_G).where(_G.c.pk == bindparam("row"))
+_HOLDERS = (
+    select(func.count())
+    .select_from(_G)
+    .where(
+        _G.c.workspace_pk == bindparam("workspace"),
+        _G.c.role == bindparam("role"),
+        _G.c.present,
+        or_(_G.c.expires_at.is_(None), _G.c.expires_at > bindparam("now")),
+    )
+)
+_ADMINS = _HOLDERS.where(
+    _G.c.resource == EVERYTHING,
+    _G.c.subject != "local",
+    _G.c.subject.not_like("service:%"),
+)
+_LIST = (
+    select(
+        *(_G.c[name] for name in ("pk", "subject", "role", "resource", "source", "present", "expires_at")),
+        *(_G.c[name] for name in ("revision", "changed_at", "changed_by")),
+    )
+    .where(_G.c.workspace_pk == bindparam("workspace"))
+    .limit(bindparam("limit"))
+)
+_MOST = 2**31 - 1
 _NEXT = update(t.access).values(revision=t.access.c.revision + 1).returning(t.access.c.revision)
 
 
@@ -83,3 +109,90 @@ def put(tx: Tx, who: Principal, grant: Grant, *, present: bool = True, stamp: St
     action = "access:grant" if present else "access:revoke"
     audit.append(tx, who, action, f"access/{grant.subject}", role=grant.role, on=grant.resource, source=grant.source)
     return "changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A grant as it is stored: whether it is `present` (else revoked), the revision of its last change, and whose."""
+
+    pk: int
+    subject: str
+    role: str
+    resource: str
+    source: str
+    present: bool
+    expires_at: str | None
+    revision: int
+    changed_at: str
+    changed_by: str
+
+    def public(self) -> dict[str, Any]:
+        """Its JSON form."""
+        return {
+            "number": self.pk,
+            "subject": self.subject,
+            "role": self.role,
+            "on": self.resource,
+            "source": self.source,
+            "expires_at": self.expires_at,
+            "granted_at": self.changed_at,
+            "granted_by": self.changed_by,
+        }
+
+    @property
+    def sentence(self) -> str:
+        """``viewer on workflow:prod-*``, and where it came from."""
+        of = "" if self.source == LOCAL else f" (from {self.source})"
+        return f"{self.role} on {self.resource}{of}"
+
+
+def listing(
+    tx: Tx,
+    subject: str | None = None,
+    source: str | None = None,
+    after_revision: int | None = None,
+    *,
+    role: str | None = None,
+    after: int = 0,
+    limit: int | None = None,
+) -> list[Row]:
+    """The grants that stand, in the order in which they came, after the number `after`: of `subject`, of `source`, of
+    `role`. With `after_revision` those that changed after it, in the order of their revisions, revoked ones too."""
+    wanted = _LIST
+    for column, value in ((_G.c.subject, subject), (_G.c.source, source), (_G.c.role, role)):
+        if value is not None:
+            wanted = wanted.where(column == value)
+    if after_revision is not None:
+        wanted = wanted.where(_G.c.revision > after_revision).order_by(_G.c.revision)
+    else:
+        wanted = wanted.where(_G.c.present, _G.c.pk > after).order_by(_G.c.pk)
+    rows = tx.connection.execute(wanted, {"workspace": tx.workspace, "limit": limit or _MOST})
+    return [Row(*row) for row in rows]
+
+
+def holders_of(tx: Tx, role: str) -> int:
+    """How many grants give `role` now."""
+    asked = {"workspace": tx.workspace, "role": role, "now": tx.now}
+    return int(tx.connection.execute(_HOLDERS, asked).scalar_one())
+
+
+def give(tx: Tx, who: Principal, grant: Grant) -> Outcome:
+    """Grant as a person does. Raises `InvalidRequest` for an end that has come."""
+    if grant.expires_at is not None and grant.expires_at <= tx.now:
+        raise InvalidRequest(where="expires", reason=f"{grant.expires_at} has passed; name a time to come")
+    return put(tx, who, grant)
+
+
+def revoke(tx: Tx, who: Principal, grant: Grant) -> Outcome:
+    """Take a grant away as a person does. Raises `LastAdmin` where nobody would be left who has everything, unless
+    `who` works on the data directory itself, which needs no grant."""
+    outcome = put(tx, who, grant, present=False)
+    if outcome == "changed" and who.kind != "local" and grant.role == ADMIN and not has_admin(tx):
+        raise LastAdmin(subject=grant.subject)
+    return outcome
+
+
+def has_admin(tx: Tx) -> bool:
+    """Whether a person or a token has the role admin on everything, by a grant that has not ended."""
+    asked = {"workspace": tx.workspace, "role": ADMIN, "now": tx.now}
+    return bool(tx.connection.execute(_ADMINS, asked).scalar_one())

@@ -5,6 +5,7 @@ import fcntl
 import getpass
 import json
 import os
+import ssl
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -72,9 +73,9 @@ class Client:
         sent = {name: value for name, value in (body or {}).items() if value is not None}
         return self._ask("POST", path, params or {}, json=sent, headers=headers).json()
 
-    def delete(self, *path: str) -> None:
+    def delete(self, *path: str, **query: Any) -> None:
         """``DELETE /v1/…``."""
-        self._ask("DELETE", path, {})
+        self._ask("DELETE", path, query)
 
     def file(self, *path: str, **query: Any) -> bytes:
         """The bytes of ``GET /v1/…``, as the server sent them."""
@@ -126,16 +127,16 @@ def connect(given: Given, *, answer_seconds: float = _ANSWER_SECONDS) -> Iterato
     address = address_of(given)
     notice = None if address.server else server_notice(address.home)
     if address.server:
-        url, token = address.server, address.token
+        url, token, certificate = address.server, address.token, ""
     elif notice:
-        url, token = str(notice["api"]), str(notice["token"])
+        url, token, certificate = str(notice["api"]), str(notice["token"]), str(notice.get("certificate", ""))
     else:
         from lastgood.cli.local import local_client
 
         with local_client(actor()) as client:
             yield client
         return
-    with _http(url, token, answer_seconds) as http:
+    with _http(url, token, answer_seconds, certificate) as http:
         yield Client(http, url)
 
 
@@ -222,7 +223,16 @@ def _checked(server: str) -> str:
     return url
 
 
-def _http(url: str, token: str, seconds: float) -> httpx.Client:
+def _only(certificate: str) -> ssl.SSLContext:
+    """Trust in the very certificate in the file `certificate`, whatever name it was made out to."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(certificate)
+    return context
+
+
+def _http(url: str, token: str, seconds: float, certificate: str = "") -> httpx.Client:
     def show_token(request: httpx.Request) -> httpx.Request:
         # As `auth`, so that no .netrc entry for the host takes its place.
         if token:
@@ -235,6 +245,7 @@ def _http(url: str, token: str, seconds: float) -> httpx.Client:
         headers={"X-Lastgood-Actor": actor()},
         timeout=httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS)),
         trust_env=not is_loopback(url),
+        verify=_only(certificate) if certificate else True,
     )
 
 

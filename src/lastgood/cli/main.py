@@ -12,6 +12,7 @@ from typer.main import get_command
 
 import lastgood
 from lastgood.cli import (
+    access,
     admin,
     audit,
     checks,
@@ -25,6 +26,7 @@ from lastgood.cli import (
     moves,
     operations,
     output,
+    people,
     promote,
     proofs,
     running,
@@ -116,9 +118,16 @@ add(
     "See how things stand",
 )
 app.add_typer(audit.audit, name="audit", rich_help_panel="See how things stand")
+add(
+    app,
+    {"grant": access.grant, "revoke": access.revoke, "grants": access.grants, "can": access.can},
+    "Who may do what",
+)
+app.add_typer(access.role, name="role", rich_help_panel="Who may do what")
 app.add_typer(keys.key, name="key", rich_help_panel="Doors and server")
+app.add_typer(people.person, name="person", rich_help_panel="Doors and server")
 app.add_typer(admin.token, name="token", rich_help_panel="Doors and server")
-add(app, {"completion": admin.completion}, "Doors and server")
+add(app, {"init": admin.init, "completion": admin.completion}, "Doors and server")
 LATE = (
     Late(
         "serve",

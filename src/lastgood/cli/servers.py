@@ -24,6 +24,7 @@ _ABILITIES = {
     "publish_comment": "characters of its comment",
     "publish_hash": "refuses to publish a draft that changed",
     "openapi": "routes for tools (/openapi/v1)",
+    "node_types": "tell which node types it knows",
     "export_secrets": "export secrets",
 }
 Server = Annotated[str, typer.Argument(metavar="SERVER", help="Name of the connected Dify server.")]
@@ -143,18 +144,24 @@ def bind(
     way: Annotated[
         str | None, typer.Option("--way", metavar="route|publish|restore|database", help="How its pointer is moved.")
     ] = None,
+    move: Annotated[
+        bool, typer.Option("--move", help="Take the app, with its history, from the channel that it runs now.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Let a channel of a workflow be what a Dify app runs, or change the way in which it is moved.
 
-    Do it before the server is captured: capture gives each app that runs no channel a workflow of its own.
+    Best before the server is captured: capture gives each app that runs no channel a workflow of its own. An app that
+    has one already comes with --move: its versions (with secrets and states), Dify's rows and runs, draft states and
+    Dify's keys go along. The workflow that it leaves keeps what it has, and runs nowhere.
 
     \b
     Examples:
       lastgood bind prod-invoice --on staging --app "Invoice (staging)" --channel staging
+      lastgood bind prod-invoice --on staging --app "Invoice (staging)" --channel staging --move
       lastgood bind prod-invoice --way route
     """
-    body = {"server": on, "app": app, "channel": channel, "way": way}
+    body = {"server": on, "app": app, "channel": channel, "way": way, "move": move}
     with connect(given(ctx)) as api:
         bound = api.post("workflows", workflow, "apps", body=body)
     if as_json:
@@ -166,6 +173,12 @@ def bind(
             f"it is moved by {bound['way']}"
         )
     )
+    moved = bound.get("moved")
+    if moved is not None:
+        left = moved["smoke_requests_left"]
+        also = f"; {left} smoke request{'s' if left > 1 else ''} stay there" if left else ""
+        told = f"it came from {moved['from']} with {moved['versions']} versions ({moved['new']} new here){also}"
+        output.write(output.flat(told))
 
 
 def capture(

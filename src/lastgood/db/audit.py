@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -19,14 +19,15 @@ _EMIT = insert(tables.outbox)
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Who asks, and the request it came with. `kind`: ``person``, ``token``, ``service``, or ``local`` (whoever works
-    on the data directory itself; the name is what the system calls them, and proves nothing). `method` and `path` are
-    those of the HTTP request (the path without its query, which may hold anything); empty where there was none."""
+    on the data directory itself; the name is what the system calls them, and proves nothing). `roles` are those of
+    its session, beside what is granted. `method` and `path` are those of the HTTP request (the path without its
+    query, which may hold anything); empty where there was none."""
 
     name: str
     kind: str = "person"
     request_id: str = ""
     address: str = ""
-    roles: frozenset[str] = field(default_factory=lambda: frozenset({"admin"}))
+    roles: frozenset[str] = frozenset()
     method: str = ""
     path: str = ""
 

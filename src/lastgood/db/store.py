@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, OperationalError
@@ -88,6 +88,12 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             time.sleep(0.005)
 
 
+class Closing(Protocol):
+    """Something that is closed with the store."""
+
+    def close(self) -> None: ...
+
+
 class Store:
     """An open main store with its key ring. Made by `open_store`."""
 
@@ -96,6 +102,8 @@ class Store:
         self.engine = engine
         self.ring = ring
         self.url = engine.url.render_as_string(hide_password=True)
+        # What other parts keep for as long as the store is open, by their names.
+        self.beside: dict[str, Closing] = {}
         self._lock = threading.Lock()
         self._writer: Connection | None = None
 
@@ -152,7 +160,7 @@ class Store:
             return work(self._tx(connection))
 
     def _tx(self, connection: Connection) -> Tx:
-        return Tx(connection, self.ring, _WORKSPACE, utc_now())
+        return Tx(connection, self.ring, _WORKSPACE, utc_now(), local_role=self.settings.local_role)
 
     def _named(self, error: DBAPIError) -> LastgoodError:
         """The error of ours for one of the driver's."""
@@ -197,6 +205,9 @@ class Store:
 
     def close(self) -> None:
         """Close every connection."""
+        for part in self.beside.values():
+            part.close()
+        self.beside.clear()
         with self._lock:
             if self._writer is not None:
                 self._writer.close()

@@ -15,13 +15,14 @@ class Tx:
     """One transaction on the main store.
 
     `now` is its time (UTC text, microseconds), the same for all it writes. `revision` is the routing revision that
-    it made, 0 while it made none."""
+    it made, 0 while it made none. `local_role` is the role of whoever works on the data directory itself."""
 
     connection: Connection
     ring: "KeyRing"
     workspace: int
     now: str
     revision: int = 0
+    local_role: str = "admin"
 
     @property
     def postgres(self) -> bool:

@@ -18,23 +18,25 @@ _NODE_NOISE: Final = frozenset(
 )
 _EDGE_NOISE: Final = _NODE_NOISE | {"id", "data", "targetHandle", "animated", "markerEnd", "hidden"}
 # What Dify keeps in the data of a node beside what it does: its size, caches, and what exports clear, drop or add.
+_ANY_DATA_NOISE: Final = frozenset({"selected"})
 _DATA_NOISE: Final = {
-    "iteration": frozenset({"width", "height"}),
-    "loop": frozenset({"width", "height"}),
-    "tool": frozenset(
-        {"paramSchemas", "params", "output_schema", "provider_icon", "provider_icon_dark", "credential_id"}
+    "iteration": _ANY_DATA_NOISE | {"width", "height"},
+    "loop": _ANY_DATA_NOISE | {"width", "height"},
+    "tool": (
+        _ANY_DATA_NOISE
+        | {"paramSchemas", "params", "output_schema", "provider_icon", "provider_icon_dark", "credential_id"}
         | {"tool_description", "tool_label", "is_team_authorization"}
     ),
-    "trigger-webhook": frozenset({"webhook_url", "webhook_debug_url"}),
-    "trigger-schedule": frozenset({"config"}),
-    "trigger-plugin": frozenset({"subscription_id"}),
+    "trigger-webhook": _ANY_DATA_NOISE | {"webhook_url", "webhook_debug_url"},
+    "trigger-schedule": _ANY_DATA_NOISE | {"config"},
+    "trigger-plugin": _ANY_DATA_NOISE | {"subscription_id"},
 }
 # The parts of a graph's meaning whose order means nothing.
 UNORDERED: Final = ("nodes", "edges", "environment_variables", "conversation_variables")
 _VARIABLE_NOISE: Final = frozenset({"id", "selector"})
 _ENVELOPE: Final = frozenset({"app", "kind", "version", "dependencies"})
 # Finds every float that equals an integer and is written without an exponent, and now and then a text like one.
-_FOLDABLE: Final = re.compile(rb"\.0(?:[,}\]]|\Z)")
+FOLDABLE: Final = re.compile(rb"\.0(?:[,}\]]|\Z)")
 _FOLD_BELOW: Final = 1e16  # from here on floats are written with an exponent
 # Finds every float for which the form of exponents may matter, and now and then something else.
 _EXPONENT: Final = re.compile(rb"e(?<=[0-9]e)[+-]?[0-9]+(?:[,}\]]|\Z)")
@@ -115,8 +117,8 @@ def _node(node: dict[str, Any]) -> dict[str, Any]:
     kept = {key: item for key, item in node.items() if key not in _NODE_NOISE}
     kind = node_type(node)
     if kind:
-        noise = _DATA_NOISE.get(kind, frozenset())
-        data = {k: v for k, v in node_data(node).items() if k != "selected" and k not in noise and k[:1] != "_"}
+        noise = _DATA_NOISE.get(kind, _ANY_DATA_NOISE)
+        data = {k: v for k, v in node_data(node).items() if k not in noise and k[:1] != "_"}
         kept["data"] = _without_credentials(data) if kind == "agent" else data
     return kept
 
@@ -161,7 +163,7 @@ def folded(value: Any) -> bytes:
     """The canonical bytes of `value`, floats that equal an integer (below 10^16) written as that integer: what two
     parts of a `meaning` are compared by."""
     written = canonical(value)
-    return canonical(_fold(value)) if _FOLDABLE.search(written) else written
+    return canonical(_fold(value)) if FOLDABLE.search(written) else written
 
 
 def _fold(value: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 from sqlalchemy import bindparam, exists, select
 
+from lastgood.access import decisions
 from lastgood.db import tables as t
 from lastgood.db.audit import Principal
 from lastgood.db.store import Store
@@ -92,6 +93,7 @@ class StoreKnowledge:
     def deleted(self, route: Route, placement: str) -> None:
         """See `Knowledge`: the placement is marked as gone, with the alarm; the operators publish it again. Raises
         `LastgoodError`."""
+        decisions.require(self._store, _GATEWAY, "target:capture", f"target:{route.target}")
 
         def work(tx: Tx) -> None:
             app = apps.find(tx, route.target, route.app or "")

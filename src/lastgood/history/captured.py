@@ -45,6 +45,7 @@ def keep(
     author: str,
     authored_at: str | None,
     note: str = "",
+    origin: str = "capture",
 ) -> Pushed:
     """The version of `workflow` that holds `document` with these secret values (by content digest and keyed
     fingerprints), made where there is none yet. A broken graph is kept with what is wrong with it as evidence.
@@ -71,7 +72,7 @@ def keep(
         author=author or "somebody in Dify",
         authored_at=authored_at,
         note=note[:_LONGEST_NOTE],
-        origin="capture",
+        origin=origin,
     )
     errors = [finding for finding in dsl.check(bare) if finding.severity == "error"]
     if errors:

@@ -1,7 +1,9 @@
 """Snapshot content in the store: one function writes it, one reads it, one archives it.
 
-The content is the canonical JSON of a document without its secret values; its digest is the SHA-256 of these bytes
-and is checked by every read. It lies in `blobs`, which versions share, and here as the manifest that names them.
+The content is the canonical JSON of a document without its secret values; its digest is the SHA-256 of these bytes.
+Every read checks the checksum of each part, that of the list of parts, and the length. The digest is checked where
+content is written, archived or restored, and where it leaves the store to be used elsewhere (exports, what a target
+gets or runs); `fsck` checks all. It lies in `blobs`, which versions share, and here as the manifest that names them.
 Archived content has its manifest in another table, and its blobs packed as tight as can be; they stay where they
 are, because versions at hand share most of them."""
 
@@ -29,7 +31,10 @@ _HOT = select(t.content.c.size, t.content.c.body).where(t.content.c.digest == bi
 _COLD = select(t.archive.c.size, t.archive.c.body).where(t.archive.c.digest == bindparam("digest"))
 _READ = Direct(
     union_all(
-        *(select(table.c.body).where(table.c.digest == bindparam("digest")) for table in (t.content, t.archive))
+        *(
+            select(table.c.body, table.c.size).where(table.c.digest == bindparam("digest"))
+            for table in (t.content, t.archive)
+        )
     )
 )
 _DROP_HOT = delete(t.content).where(t.content.c.digest == bindparam("digest"))
@@ -61,10 +66,15 @@ def write_content(tx: Tx, document: dsl.Document) -> str:
     return digest
 
 
-def read_content(tx: Tx, digest: str, snapshot: str) -> dict[str, Any]:
-    """The document under `digest`, hot or archived. Raises `DamagedContent` naming `snapshot`."""
+def read_content(tx: Tx, digest: str, snapshot: str, *, whole: bool = False) -> dict[str, Any]:
+    """The document under `digest`, hot or archived; with `whole` the digest is checked too. Raises `DamagedContent`
+    naming `snapshot`."""
     found = _READ.rows(tx, digest=bytes.fromhex(digest))
-    data: dict[str, Any] = orjson.loads(_whole(tx, found[0][0] if found else b"", digest, snapshot))
+    packed, size = found[0] if found else (b"", 0)
+    body = _rebuild(tx, packed)
+    if whole or not body or len(body) != size:
+        _check(body, digest, snapshot)
+    data: dict[str, Any] = orjson.loads(body)
     return data
 
 
@@ -73,7 +83,7 @@ def archive_content(tx: Tx, digest: str, snapshot: str) -> None:
     row = tx.connection.execute(_HOT, {"digest": digest}).first()
     if row is None:
         return
-    _whole(tx, row.body, digest, snapshot)
+    _check(_rebuild(tx, row.body), digest, snapshot)
     blobs.tighten(tx, manifest.unpack(row.body))
     tx.connection.execute(_ARCHIVE, {"digest": digest, "size": row.size, "body": row.body})
     tx.connection.execute(_DROP_HOT, {"digest": digest})
@@ -84,7 +94,7 @@ def restore_content(tx: Tx, digest: str) -> None:
     row = tx.connection.execute(_COLD, {"digest": digest}).first()
     if row is None:
         return
-    _whole(tx, row.body, digest, digest[:12])
+    _check(_rebuild(tx, row.body), digest, digest[:12])
     tx.connection.execute(_WRITE, {"digest": digest, "size": row.size, "body": row.body})
     tx.connection.execute(_DROP_COLD, {"digest": digest})
 
@@ -108,19 +118,15 @@ def manifests(tx: Tx, digests: Iterable[str]) -> dict[str, list[int]]:
     return found
 
 
-def _whole(tx: Tx, packed: bytes, digest: str, snapshot: str) -> bytes:
-    body = _rebuild(tx, packed)
+def _check(body: bytes, digest: str, snapshot: str) -> None:
     found = hashlib.sha256(body).hexdigest()
     if found != digest:
         raise DamagedContent(snapshot=snapshot, found=found[:12] if body else "unreadable", expected=digest[:12])
-    return body
 
 
 def _rebuild(tx: Tx, packed: bytes) -> bytes:
-    """The canonical document of a manifest, none where it cannot be had. The caller compares it or its digest."""
+    """The canonical document of a manifest, none where it cannot be had."""
     try:
-        ids = manifest.unpack(packed)
-        parts = blobs.load(tx, ids, whole=True)
-        return manifest.join([parts[id] for id in ids])
-    except (ValueError, KeyError, zstandard.ZstdError):
+        return manifest.join(blobs.read(tx, manifest.unpack(packed)))
+    except (ValueError, LookupError, zstandard.ZstdError):
         return b""

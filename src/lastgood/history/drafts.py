@@ -183,8 +183,9 @@ def listing(tx: Tx, workflow: Workflow, limit: int = 50) -> list[Draft]:
 
 
 def document_of(tx: Tx, draft: Draft) -> dsl.Document:
-    """The document of `draft`, secret values left out. Raises `DamagedContent`."""
-    return dsl.Document(content.read_content(tx, draft.digest, draft.snapshot_id))
+    """The document of `draft`, secret values left out, its digest checked: it may go back to where it came from.
+    Raises `DamagedContent`."""
+    return dsl.Document(content.read_content(tx, draft.digest, draft.snapshot_id, whole=True))
 
 
 def secrets_of(tx: Tx, draft: Draft) -> dict[str, str]:

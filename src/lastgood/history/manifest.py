@@ -7,6 +7,7 @@ the order of the text, so the skeleton and the parts give back the canonical doc
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -21,6 +22,7 @@ _WAY: Final = ("workflow", "graph")
 _PLAIN, _PACKED = b"\0", b"\1"
 _CHECK = 4  # bytes of checksum
 _LEVEL = 9
+_SHORT = 4096  # bytes of a skeleton that is worth remembering
 _MOST = 2**24  # bytes of a list of ids; no document of `dsl.Limits` reaches it
 
 
@@ -51,15 +53,22 @@ def _cut(value: dict[str, Any], way: tuple[str, ...], parts: list[bytes]) -> dic
 
 def join(parts: Sequence[bytes]) -> bytes:
     """What `split` has cut. Raises `ValueError` where parts and holes do not fit."""
-    skeleton = parts[0]
-    nodes = node_places(skeleton, len(parts))
-    between = skeleton.replace(_HOLES, b",".join([_HOLE] * len(nodes))).split(_HOLE)
+    between = _known(parts[0], len(parts)) if len(parts[0]) <= _SHORT else _between(parts[0], len(parts))
     if len(between) != len(parts):
         raise ValueError("the parts do not fit their skeleton")
     whole = [b""] * (2 * len(parts) - 1)
     whole[::2] = between
     whole[1::2] = parts[1:]
     return b"".join(whole)
+
+
+def _between(skeleton: bytes, number: int) -> tuple[bytes, ...]:
+    """What stands between the parts, of which there are `number` with the skeleton."""
+    nodes = node_places(skeleton, number)
+    return tuple(skeleton.replace(_HOLES, b",".join([_HOLE] * len(nodes))).split(_HOLE))
+
+
+_known = lru_cache(maxsize=64)(_between)  # nearly all documents have one of a few skeletons
 
 
 def node_places(skeleton: bytes, number: int) -> range:
@@ -101,13 +110,14 @@ def unpack(packed: bytes) -> list[int]:
     ids: list[int] = []
     last = value = shift = 0
     for byte in written:
-        value |= (byte & 127) << shift
         if byte > 127:
+            value += byte - 128 << shift
             shift += 7
-            continue
-        last += -(value + 1 >> 1) if value & 1 else value >> 1
-        ids.append(last)
-        value = shift = 0
+        else:
+            value += byte << shift
+            last += -(value + 1 >> 1) if value & 1 else value >> 1
+            ids.append(last)
+            value = shift = 0
     return ids
 
 

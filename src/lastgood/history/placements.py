@@ -41,13 +41,15 @@ _CURRENT = (
 )
 _ADD = insert(t.placement)
 _GONE = update(t.placement).where(t.placement.c.gone_at.is_(None))
+_THERE = update(t.placement).where(t.placement.c.gone_at.is_not(None)).values(gone_at=None)
 _POINTER = select(t.channel.c.version_pk).where(t.channel.c.pk == bindparam("channel"))
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
     """One of Dify's rows: `placed_id` is its id, `label` its version string, and `version` the version of ours that
-    it holds. `operation` is the one that made it; `gone_at` says that somebody deleted it in Dify."""
+    it holds. `operation` is the one that made it; `gone_at` says that somebody deleted it in Dify, until it is seen
+    again."""
 
     pk: int
     app_pk: int
@@ -154,6 +156,23 @@ def set_gone(tx: Tx, who: Principal, app: App, placement: Placement) -> None:
     audit.append(tx, who, "placement:gone", resource, server=app.target, app=app.app_id, **facts)
     payload = {"server": app.target, "app": app.app_id, "channel": app.channel, **facts}
     audit.emit(tx, "placement.gone", app.workflow_id, payload)
+
+
+def set_there(tx: Tx, who: Principal, app: App, placement: Placement) -> None:
+    """Keep that a row which was gone was seen again, as after a restore of Dify's own backup, and tell of it: it may
+    be named by its id again. A row that is known to be there stays as it is."""
+    if tx.connection.execute(_THERE.where(t.placement.c.pk == placement.pk)).rowcount != 1:
+        return
+    apps.reroute(tx, app.channel_pk)
+    facts: dict[str, Any] = {
+        "version": placement.version,
+        "placed_id": placement.placed_id,
+        "gone_since": placement.gone_at,
+    }
+    resource = f"workflow/{app.workflow_id}/version/{placement.version}"
+    audit.append(tx, who, "placement:back", resource, server=app.target, app=app.app_id, **facts)
+    payload = {"server": app.target, "app": app.app_id, "channel": app.channel, **facts}
+    audit.emit(tx, "placement.back", app.workflow_id, payload)
 
 
 def _placement(row: Any) -> Placement:

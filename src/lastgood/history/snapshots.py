@@ -59,7 +59,7 @@ def read(tx: Tx, id: str) -> dict[str, Any]:
     row = tx.connection.execute(_FIND, {"workspace": tx.workspace, "id": id}).first()
     if row is None:
         raise UnknownSnapshot(snapshot=id)
-    document = dsl.Document(content.read_content(tx, row.digest, row.id))
+    document = dsl.Document(content.read_content(tx, row.digest, row.id, whole=True))
     users = select(t.version.c.id).where(
         or_(t.version.c.snapshot_pk == row.pk, t.version.c.pk == row.kept_version_pk)
     )

@@ -133,7 +133,7 @@ def rebind(tx: Tx, workflow: Workflow, channel: Channel, to: Version, generation
     if workflow.target != ENGINE or channel.name == channels.SHADOW:
         return
     known = {(row.node, row.kind): row for row in tx.connection.execute(_OF_CHANNEL, {"channel": channel.pk})}
-    for trigger in triggers(versions.document_of(tx, to)):
+    for trigger in triggers(versions.document_of(tx, to, whole=True)):
         if trigger.kind != "plugin":
             _bind(tx, channel, known.pop((trigger.node, trigger.kind), None), trigger, to, generation)
     for row in known.values():

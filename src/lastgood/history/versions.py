@@ -51,8 +51,16 @@ _FROM = (
     .join(t.workflow, t.version.c.workflow_pk == t.workflow.c.pk)
     .outerjoin(_PARENT, t.version.c.parent_pk == _PARENT.c.pk)
 )
-_FIND = _FROM.where(t.version.c.workspace_pk == bindparam("workspace"), t.version.c.id == bindparam("id"))
-_BY_PK = _FROM.where(t.version.c.pk == bindparam("pk"))
+# Of one version with it, not after it: a question less for each, and plans read many. No name has a comma in it.
+_POINTED = (
+    select(func.aggregate_strings(t.channel.c.name, ","))
+    .where(t.channel.c.version_pk == t.version.c.pk)
+    .correlate(t.version)
+    .scalar_subquery()
+)
+_ONE = _FROM.add_columns(_POINTED.label("channels"))
+_FIND = _ONE.where(t.version.c.workspace_pk == bindparam("workspace"), t.version.c.id == bindparam("id"))
+_BY_PK = _ONE.where(t.version.c.pk == bindparam("pk"))
 _PAGE = (
     _FROM.where(t.version.c.workflow_pk == bindparam("workflow"), t.version.c.pk < bindparam("before"))
     .order_by(t.version.c.pk.desc())
@@ -70,6 +78,9 @@ _PROOF = (
 _PROOF_OF = _PROOF.where(t.evidence.c.verdict == bindparam("state"), t.evidence.c.kind != "verification")
 _SECRETS = select(t.secret.c.name, t.secret.c.fingerprint, t.secret.c.sealed).where(
     t.secret.c.version_pk == bindparam("version")
+)
+_FINGERPRINTS = select(t.secret.c.version_pk, t.secret.c.name, t.secret.c.fingerprint).where(
+    t.secret.c.version_pk.in_((bindparam("old"), bindparam("new")))
 )
 # Pushes to one workflow take turns, else two at once would follow the same newest version. Moves need not wait.
 _TURN = select(t.workflow.c.pk).where(t.workflow.c.pk == bindparam("workflow")).with_for_update(key_share=True)
@@ -167,13 +178,12 @@ def find(tx: Tx, id: str, workflow: Workflow | None = None) -> Version:
         raise UnknownVersion(version=id, where=f" of {workflow.slug}" if workflow else "")
     if workflow is not None and row.workflow_pk != workflow.pk:
         raise ForeignVersion(version=id, owner=row.slug, workflow=workflow.slug)
-    return _version(row, _pointing(tx, row.workflow_pk))
+    return _one(row)
 
 
 def by_pk(tx: Tx, pk: int) -> Version:
     """The version with the store key `pk`."""
-    row = tx.connection.execute(_BY_PK, {"pk": pk}).one()
-    return _version(row, _pointing(tx, row.workflow_pk))
+    return _one(tx.connection.execute(_BY_PK, {"pk": pk}).one())
 
 
 def page(tx: Tx, workflow: Workflow, *, limit: int = 50, before: str | None = None) -> list[Version]:
@@ -334,14 +344,15 @@ def secrets_of(tx: Tx, version: Version) -> dict[str, str]:
     return {row.name: tx.ring.unseal(bytes(row.sealed), f"{version.id}/{row.name}") for row in rows}
 
 
-def document_of(tx: Tx, version: Version) -> dsl.Document:
-    """The document of `version`, secret values left out. Raises `DamagedContent`."""
-    return dsl.Document(content.read_content(tx, version.digest, version.snapshot_id))
+def document_of(tx: Tx, version: Version, *, whole: bool = False) -> dsl.Document:
+    """The document of `version`, secret values left out; `whole`, for what leaves the store to be used elsewhere, has
+    its digest checked beside the checksums. Raises `DamagedContent`."""
+    return dsl.Document(content.read_content(tx, version.digest, version.snapshot_id, whole=whole))
 
 
 def runnable_document(tx: Tx, version: Version) -> dsl.Document:
     """The document of `version` with its secret values, for running it and for nothing else."""
-    return dsl.put_secrets(document_of(tx, version), secrets_of(tx, version))
+    return dsl.put_secrets(document_of(tx, version, whole=True), secrets_of(tx, version))
 
 
 def set_state(
@@ -419,15 +430,21 @@ def set_pinned(tx: Tx, who: Principal, version: Version, pinned: bool) -> Versio
 
 def secrets_changed(tx: Tx, old: Version, new: Version) -> frozenset[str]:
     """The secret variables whose values differ between two versions, by their keyed fingerprints."""
-    before, after = (
-        {row.name: row.fingerprint for row in tx.connection.execute(_SECRETS, {"version": one.pk})}
-        for one in (old, new)
-    )
+    before: dict[str, str] = {}
+    after: dict[str, str] = {}
+    for row in tx.connection.execute(_FINGERPRINTS, {"old": old.pk, "new": new.pk}):
+        (before if row.version_pk == old.pk else after)[row.name] = row.fingerprint
+    if old.pk == new.pk:
+        after = before
     return frozenset(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
 
 
 def _resource(version: Version) -> str:
     return f"workflow/{version.workflow_id}/version/{version.id}"
+
+
+def _one(row: Any) -> Version:
+    return Version(**{**row._mapping, "channels": tuple(row.channels.split(",")) if row.channels else ()})
 
 
 def _version(row: Any, pointing: Mapping[int, tuple[str, ...]]) -> Version:
@@ -457,7 +474,7 @@ def _take_id(tx: Tx, wanted: str | None) -> str:
 def _must_be_free(tx: Tx, id: str) -> None:
     row = tx.connection.execute(_FIND, {"workspace": tx.workspace, "id": id}).first()
     if row is not None:
-        raise IdTaken(kind="version", value=id, by=f" by a version of {row.slug}")
+        raise IdTaken(kind="version", value=id, by=f" by a version of {row.slug}", owner=row.slug)
 
 
 def _count(tx: Tx, kind: str, day: str, at_least: int = 0) -> int:

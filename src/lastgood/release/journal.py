@@ -104,8 +104,9 @@ class Operation:
 
     @property
     def who(self) -> Principal:
-        """On whose behalf it acts."""
-        return Principal(self.actor, self.actor_kind, self.id)
+        """On whose behalf it acts, with the roles that the session had in which it was asked for."""
+        asked = self.steps["plan"].detail if "plan" in self.steps else {}
+        return Principal(self.actor, self.actor_kind, self.id, roles=frozenset(asked.get("roles", ())))
 
     def as_data(self) -> dict[str, Any]:
         """Its JSON form."""
@@ -170,9 +171,11 @@ def create(
         )
         .returning(_O.c.pk)
     ).scalar_one()
-    for workflow in workflows.values():
-        tx.connection.execute(insert(_W), {"operation_pk": pk, "workflow_pk": workflow.pk})
-    _put(tx, pk, "plan", "done", {"digest": plan.digest, "verdict": plan.verdict}, 0.0)
+    tx.connection.execute(insert(_W), [{"operation_pk": pk, "workflow_pk": one.pk} for one in workflows.values()])
+    asked: dict[str, Any] = {"digest": plan.digest, "verdict": plan.verdict}
+    if who.roles:  # they stand nowhere else, and what is done by force asks again
+        asked["roles"] = sorted(who.roles)
+    _put(tx, pk, "plan", "done", asked, 0.0)
     for one in plan.moves:
         audit.append(
             tx, who, f"operation:{plan.kind}", f"workflow/{one.workflow_id}/channel/{one.channel}",

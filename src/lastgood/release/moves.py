@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from lastgood.access import decisions
+from lastgood.access.actions import FORCE
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
 from lastgood.dsl import Document
@@ -225,10 +226,10 @@ def _check_failed(tx: Tx, who: Principal, workflow: Workflow, version: Version, 
         raise FailedVersion(version=version.id, workflow=workflow.slug, why=condemned(tx, version))
     if not reason.strip():
         raise InvalidRequest(where="reason", reason="going to a failed version by force needs a reason")
-    resource = f"workflow/{workflow.id}"
-    decision = decisions.decide(who, "rollback:force", resource)
+    resource = f"workflow:{workflow.slug}"
+    decision = decisions.decide(tx, who, FORCE, resource)
     if not decision.allowed:
-        raise Denied(actor=who.name, action="rollback:force", resource=resource, reason=decision.reason)
+        raise Denied(actor=who.name, action=FORCE, resource=resource, reason=decision.reason)
 
 
 def _check_runs(tx: Tx, workflow: Workflow, version: Version, channel: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from lastgood.access import decisions
+from lastgood.access.actions import FORCE
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
 from lastgood.dsl.rules import RuleSettings
@@ -214,8 +215,10 @@ def accept(
     if plan.force:
         if plan.kind in _EXAMINED and not plan.reason.strip():
             raise InvalidRequest(where="reason", reason="going back by force needs a reason")
-        for one in plan.moves:
-            decisions.require(means.store, who, "rollback:force", f"workflow/{one.workflow_id}")
+        with means.store.read() as tx:
+            slugs = {workflows.find(tx, one.workflow_id).slug for one in plan.moves}
+        for slug in sorted(slugs):
+            decisions.require(means.store, who, FORCE, f"workflow:{slug}")
 
     def work(tx: Tx) -> Operation:
         owners = {one.workflow_id: workflows.find(tx, one.workflow_id) for one in plan.moves}

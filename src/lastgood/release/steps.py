@@ -71,7 +71,7 @@ def backup(doing: Doing) -> Result:
     for planned in plan.moves:
         with doing.means.store.read() as tx:
             workflow = workflows.find(tx, planned.workflow_id)
-            versions.document_of(tx, versions.find(tx, planned.to_version, workflow))
+            versions.document_of(tx, versions.find(tx, planned.to_version, workflow), whole=True)
         before.append({"workflow": planned.workflow, "channel": planned.channel, "version": planned.from_version})
         if planned.from_version is not None and (plan.verify or plan.consumer_positions == "reset"):
             case = _case(doing, planned, planned.from_version, planned.expected_generation)

@@ -11,6 +11,7 @@ from lastgood.dsl.rules import RULES, RuleSettings
 from lastgood.errors import Unavailable
 from lastgood.release.verification import Upstream
 from lastgood.server import (
+    access,
     audit,
     checks,
     cluster,
@@ -20,16 +21,21 @@ from lastgood.server import (
     kit,
     meaning,
     operations,
+    people,
     pointers,
     promotion,
     proofs,
     servers,
+    sessions,
     standing,
     state,
+    tokens,
     triggers,
 )
 from lastgood.server.context import Context
-from lastgood.server.problems import BodyLimit, add_problems
+from lastgood.server.doorstep import BodyLimit, Doorstep, Way
+from lastgood.server.identity import is_known
+from lastgood.server.problems import add_problems
 
 _MOST_BYTES = 32 * 2**20  # a document of 10 MB, escaped into a JSON string
 
@@ -49,8 +55,10 @@ def make_app(
     trusted: bool = False,
     local_token: str = "",
     facts: dict[str, Any] | None = None,
+    way: Way | None = None,
 ) -> FastAPI:
-    """The management API on an open `store` (see `Context` for the rest). Raises `InvalidSetting` for rules that the
+    """The management API on an open `store` (see `Context` for the rest). `way`: how requests come; by default
+    directly, or through the proxies that the settings name. Raises `InvalidSetting` for rules that the
     settings name wrongly."""
     RuleSettings(store.settings.rules).settle(RULES)
     app = FastAPI(title="Lastgood", version=lastgood.__version__, description=_ABOUT)
@@ -58,10 +66,16 @@ def make_app(
         store, engine, trusted, local_token, {"version": lastgood.__version__, **(facts or {})}
     )
     add_problems(app)
-    app.add_middleware(BodyLimit, most=_MOST_BYTES)
+    settings, context = store.settings, app.state.context
+    app.add_middleware(
+        BodyLimit, most=_MOST_BYTES, seconds=settings.body_timeout, known=lambda request: is_known(request, context)
+    )
+    app.add_middleware(Doorstep, way=way or Way.of(settings.trusted_proxies, only=False))
     for part in (
         *(documents, meaning, impact, pointers, operations, proofs, checks, state, triggers, cluster),
-        *(servers, drafts, standing, promotion, kit, audit),
+        *(servers, drafts, standing, promotion, kit, access),
+        *(people, sessions, tokens, audit),
     ):
-        app.include_router(part.router)
+        # The routes as they stand: `include_router` builds all of them again, for each command without a server.
+        app.router.routes.extend(part.router.routes)
     return app

@@ -12,7 +12,9 @@ router = APIRouter(prefix="/v1")
 
 
 @router.get("/cluster", summary="Lastgood's own processes: release, capabilities, heartbeat")
-def read_cluster(served: Served, who: Annotated[Principal, Depends(may("cluster:read"))]) -> dict[str, Any]:
+def read_cluster(
+    served: Served, who: Annotated[Principal, Depends(may("cluster:read", on="server:cluster"))]
+) -> dict[str, Any]:
     with served.store.read() as tx:
         items = process.listing(tx)
     versions = sorted({str(one["version"]) for one in items if one["state"] != "gone"})

@@ -1,6 +1,5 @@
 """What every request handler of the management API works with."""
 
-import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -9,20 +8,20 @@ from fastapi import Depends, Header, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy import Engine
 
-from lastgood.access import decisions, tokens
+from lastgood.access import decisions
+from lastgood.access.oidc import Provider
 from lastgood.db import audit
 from lastgood.db.audit import Principal
 from lastgood.db.store import Store, open_runs
 from lastgood.db.tx import Tx
-from lastgood.errors import GenerationRequired, InvalidRequest, Unauthenticated
-from lastgood.ids import random_id
+from lastgood.errors import GenerationRequired, InvalidRequest
 from lastgood.release.means import Means
 from lastgood.release.verification import Upstream
+from lastgood.server import asking, identity
+from lastgood.server.asking import Thing
 from lastgood.server.operators import Operators
 from lastgood.server.watching import Watching
 from lastgood.targets.dify.servers import Clients
-
-_LONGEST_ACTOR = 63
 
 
 @dataclass(slots=True)
@@ -41,10 +40,12 @@ class Context:
     operators: Operators = field(init=False)
     dify: Clients = field(init=False)
     watching: Watching = field(init=False)
+    provider: Provider = field(init=False)
     _runs: Engine | None = None
 
     def __post_init__(self) -> None:
         self.dify = Clients(self.store)
+        self.provider = Provider(self.store.settings.oidc)
         self.watching = Watching(self.store, self.dify)
         self.operators = Operators(Means(self.store, self._engine_of, self.runs, self.dify, self.facts))
 
@@ -91,45 +92,51 @@ _BEARER = HTTPBearer(scheme_name="token", description="An API token, lg_…", au
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
 
 
-def may(action: str) -> Callable[[Request, Credentials], Principal]:
+def may(action: str, *, on: str = "", moves: bool = False) -> Callable[[Request, Credentials], Principal]:
     """A dependency that lets the caller pass who may do `action` on the path's thing, and gives the principal.
 
-    Raises `Unauthenticated`, `Denied`."""
+    A path that names no thing is about the resource `on`; without it, about anything on which the caller may do that:
+    the route shows only such, or asks again for what its body names. `moves`: it moves the path's channel, which is
+    asked for too. Raises `Unauthenticated`, `Denied`, `NotFound`."""
 
     def check(request: Request, shown: Credentials) -> Principal:
         context = context_of(request)
         who = _identify(request, context, shown.credentials if shown else "")
-        resource = resource_of(request)
-        decisions.require(context.store, who, action, resource)
-        request.state.asked = Asked(who, action, resource)
+        request.state.who = who  # errors that name things look at it
+        thing = thing_of(request)
+        if on:
+            decisions.require(context.store, who, action, on)
+        elif thing is None:
+            asking.require_anywhere(context.store, who, action)
+        else:
+            also = (asking.moving(request.path_params["channel"]),) if moves else ()
+            asking.require(context.store, who, thing, action, *also)
+        about = on or (f"{thing.kind}/{thing.ref}" if thing else request.url.path)
+        request.state.asked = Asked(who, action, about)
         return who
 
     check.action = action  # type: ignore[attr-defined]  # read by the test that every route asks
+    check.moves = moves  # type: ignore[attr-defined]
     return check
 
 
-def resource_of(request: Request) -> str:
-    """The path of the thing a request is about, such as ``workflow/prod-invoice``."""
-    for name in ("workflow", "version", "snapshot", "operation", "server", "draft"):
-        if name in request.path_params:
-            return f"{name}/{request.path_params[name]}"
-    return request.url.path
+def signed_in(request: Request, shown: Credentials) -> Principal:
+    """A dependency for what everybody may do with their own session: it asks who is there, and for no permission.
+
+    Raises `Unauthenticated`, `ForeignRequest`."""
+    return _identify(request, context_of(request), shown.credentials if shown else "")
+
+
+def thing_of(request: Request) -> Thing | None:
+    """What the path of a request is about; None where that stands in its body, or it is about all there is."""
+    for kind in asking.KINDS:
+        if kind in request.path_params:
+            return Thing(kind, request.path_params[kind])
+    return None
 
 
 def _identify(request: Request, context: Context, value: str) -> Principal:
-    request_id = request.headers.get("x-request-id", "")[:_LONGEST_ACTOR] or random_id("rq-")
-    address = request.client.host if request.client else "local"
-    local = context.trusted or (
-        context.local_token != "" and hmac.compare_digest(value.encode(), context.local_token.encode())
-    )
-    if local:
-        actor = "".join(c for c in request.headers.get("x-lastgood-actor", "") if c.isprintable())
-        return Principal(actor[:_LONGEST_ACTOR] or "local", "local", request_id, address)
-    with context.store.read() as tx:
-        name = tokens.owner(tx, value)
-    if name is None:
-        raise Unauthenticated()
-    return Principal(name, "token", request_id, address)
+    return identity.identify(request, context, value)
 
 
 def record_read(context: Context, who: Principal, action: str, resource: str, *, emergency: bool = False) -> None:

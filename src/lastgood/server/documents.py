@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, Field
 
 from lastgood import dsl
+from lastgood.access import decisions
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
 from lastgood.errors import InvalidRequest, UnknownWorkflow
@@ -17,6 +18,8 @@ from lastgood.history.versions import Version
 from lastgood.history.workflows import Workflow
 from lastgood.ids import is_workflow, slugify
 from lastgood.release.promotion import record
+from lastgood.server import asking
+from lastgood.server.asking import Thing, slugs_of
 from lastgood.server.context import Context, Served, may, record_read
 
 router = APIRouter(prefix="/v1")
@@ -53,13 +56,15 @@ class NewTarget(BaseModel):
     base_url: str = Field(pattern=r"^https?://[^\s]+( https?://[^\s]+)*$")
 
 
-@router.get("/workflows", summary="All workflows")
+@router.get("/workflows", summary="All workflows that the caller may read")
 def list_workflows(
     served: Served, who: Annotated[Principal, Depends(may("workflow:read"))], limit: Limit = 500
 ) -> dict[str, Any]:
+    shown = decisions.visible(served.store, who, "workflow:read")
     with served.store.read() as tx:
         items = []
-        for workflow in workflows.listing(tx)[:limit]:
+        found = [one for one in workflows.listing(tx) if shown(f"workflow:{one.slug}")]
+        for workflow in found[:limit]:
             newest = next(iter(versions.page(tx, workflow, limit=1)), None)
             pointers = [channel.public() for channel in channels.listing(tx, workflow)]
             items.append({**workflow.public(), "channels": pointers, "newest": newest.id if newest else None})
@@ -74,7 +79,7 @@ def read_workflow(
     with served.store.read() as tx:
         found = workflows.find(tx, workflow)
         version = current(tx, found)
-        document = versions.document_of(tx, version)
+        document = versions.document_of(tx, version, whole=True)
         return {
             **found.public(),
             "version": version.public(),
@@ -89,7 +94,9 @@ def push_document(
     body: Push, served: Served, who: Annotated[Principal, Depends(may("workflow:push"))], response: Response
 ) -> dict[str, Any]:
     document = _parse(body)
-    return _push(served, who, _named_in(body, document), body, document, response)
+    named = _named_in(body, document)
+    asking.require(served.store, who, Thing("workflow", named), "workflow:push")
+    return _push(served, who, named, body, document, response)
 
 
 @router.post("/workflows/{workflow}/versions", status_code=201, summary="Keep a document as the newest version")
@@ -142,7 +149,7 @@ def export_version(
 ) -> Response:
     record_read(served, who, "workflow:export", f"version/{version}")
     with served.store.read() as tx:
-        document = versions.document_of(tx, versions.find(tx, version))
+        document = versions.document_of(tx, versions.find(tx, version), whole=True)
     if format == "json":
         return Response(dsl.to_json(document), media_type="application/json")
     return Response(dsl.to_yaml(document), media_type="application/yaml")
@@ -180,14 +187,19 @@ def read_snapshot(
     snapshot: str, served: Served, who: Annotated[Principal, Depends(may("workflow:read"))]
 ) -> dict[str, Any]:
     record_read(served, who, "workflow:read", f"snapshot/{snapshot}")
+    shown = decisions.visible(served.store, who, "workflow:read")
     with served.store.read() as tx:
-        return snapshots.read(tx, snapshot)
+        found = snapshots.read(tx, snapshot)
+        # Stored once, it may be of several workflows, and not all of them are for the caller to know of.
+        owners = {id: versions.find(tx, id).slug for id in found["versions"]}
+    return found | {"versions": [id for id in found["versions"] if shown(f"workflow:{owners[id]}")]}
 
 
 @router.post("/targets", status_code=201, summary="Make or change a target")
 def set_target(
     body: NewTarget, served: Served, who: Annotated[Principal, Depends(may("target:connect"))]
 ) -> dict[str, Any]:
+    decisions.require(served.store, who, "target:connect", f"target:{body.name}")
     if body.name == "engine":
         raise InvalidRequest(where="name", reason="engine is the embedded engine and cannot be changed")
     served.store.write(lambda tx: workflows.set_target(tx, who, body.name, body.base_url))
@@ -228,6 +240,12 @@ def _named_in(body: Push, document: dsl.Document) -> str:
 def _push(
     served: Context, who: Principal, ref: str, body: Push, document: dsl.Document, response: Response
 ) -> dict[str, Any]:
+    if body.workflow_id is not None and body.workflow_id != ref:
+        with served.store.read() as tx:
+            taken = slugs_of(tx, Thing("workflow", body.workflow_id))
+        if taken and taken != [ref]:
+            asking.require(served.store, who, Thing("workflow", body.workflow_id), "workflow:push")
+
     def work(tx: Tx) -> dict[str, Any]:
         workflow = _find_or_create(tx, who, ref, body, document)
         pushed = versions.push(

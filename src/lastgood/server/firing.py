@@ -9,12 +9,14 @@ from typing import Any
 
 import httpx
 
+from lastgood.access import decisions
 from lastgood.db.tx import Tx
-from lastgood.errors import LastgoodError
+from lastgood.errors import Denied, LastgoodError
 from lastgood.history import slots
 from lastgood.history.slots import Ended, Fire
 from lastgood.release import journal
 from lastgood.release.means import Means
+from lastgood.server.operators import JOBS
 
 _LOOK_SECONDS = 0.5
 _RENEW_SECONDS = slots.LEASE_MS / 4000
@@ -111,6 +113,7 @@ class Firing:
         """Run the version that was in service when the slot was claimed."""
         body = {"inputs": {}, "user": _USER, "response_mode": "blocking", "trigger": fire.node}
         try:
+            decisions.require(self.means.store, JOBS, "trigger:fire", f"workflow:{fire.slug}")
             engine = self.means.engine()
             answer = httpx.post(
                 f"{engine.base_url}/v1/workflows/{fire.version}/run",
@@ -124,6 +127,8 @@ class Firing:
             return _Answer(None, f"the engine was not reached ({type(error).__name__})")
         except ValueError:
             return _Answer(None, "the engine's answer is not JSON")
+        except Denied as error:
+            return _Answer("failed", str(error))
         except LastgoodError as error:
             return _Answer(None, str(error))
         return _read(answer.status_code, found if isinstance(found, dict) else {})

@@ -21,6 +21,8 @@ from lastgood.history.blame import blame
 from lastgood.history.fsck import fsck
 from lastgood.history.versions import Version
 from lastgood.history.workflows import Workflow
+from lastgood.server import asking
+from lastgood.server.asking import Thing
 from lastgood.server.context import Context, Served, may, record_read
 from lastgood.server.pointers import SEMVER
 
@@ -84,6 +86,8 @@ def read_blame(workflow: str, served: Served, who: Reader, node: str | None = No
 @router.get("/versions/{version}/drawing", summary="The canvas as SVG, alone or beside another version")
 def read_drawing(version: str, served: Served, who: Reader, against: str | None = None) -> Response:
     record_read(served, who, "workflow:read", f"version/{version}/drawing")
+    if against is not None:
+        asking.require(served.store, who, Thing("version", against), "workflow:read")
     with served.store.read() as tx:
         new = versions.find(tx, version)
         document = versions.document_of(tx, new)
@@ -96,7 +100,9 @@ def read_drawing(version: str, served: Served, who: Reader, against: str | None 
 
 
 @router.get("/fsck", summary="Whether everything stored reads as it was written")
-def check_store(served: Served, who: Reader) -> dict[str, Any]:
+def check_store(
+    served: Served, who: Annotated[Principal, Depends(may("cluster:read", on="server:fsck"))]
+) -> dict[str, Any]:
     with served.store.read() as tx:
         return fsck(tx).public()
 

@@ -1,13 +1,13 @@
 """Routes for plans and operations: what would happen, doing it, watching it, taking it back."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from lastgood.access import decisions
+from lastgood.access import actions, decisions
 from lastgood.db.audit import Principal
 from lastgood.errors import InvalidPlan, InvalidRequest
 from lastgood.history import channels, workflows
@@ -15,14 +15,14 @@ from lastgood.release import declared, impact, journal, planfile, planning, rehe
 from lastgood.release.journal import Operation
 from lastgood.release.plan import Plan
 from lastgood.release.planning import Wanted
+from lastgood.server import asking
+from lastgood.server.asking import Thing
 from lastgood.server.context import Context, Served, may, record_read
 from lastgood.server.documents import Limit
 from lastgood.targets import engine
 
 router = APIRouter(prefix="/v1")
 
-_ACTIONS = {"rollback": "workflow:rollback", "publish": "workflow:publish", "rehearsal": "workflow:rollback"}
-_ACTIONS |= {"heal": "workflow:rollback", "converge": "workflow:publish"}
 Wait = Annotated[float, Query(ge=0, le=600, description="seconds to wait for the end, at most")]
 Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=128)]
 
@@ -64,6 +64,8 @@ def make_plan(
     engine.warm()
     means = served.means()
     draft, wanted, complete = _draft(served, body)
+    for one in wanted:
+        asking.require(served.store, who, Thing("workflow", one.workflow), "workflow:plan")
     for one in wanted:  # what is found tells of definitions
         # A rollback begins with its plan, so on a full disk that too may use the space kept aside.
         record_read(served, who, "workflow:plan", f"workflow/{one.workflow}", emergency=True)
@@ -82,7 +84,7 @@ def make_plan(
 def begin(
     body: Accepted,
     served: Served,
-    who: Annotated[Principal, Depends(may("workflow:rollback"))],
+    who: Annotated[Principal, Depends(may("workflow:plan"))],
     wait: Wait = 0,
     key: Key = None,
 ) -> dict[str, Any]:
@@ -92,7 +94,7 @@ def begin(
         reason = "it is not a plan as POST /v1/plans gives it"
         raise InvalidPlan(source="the request", where="plan", reason=reason) from None
     for one in plan.moves:
-        decisions.require(served.store, who, _ACTIONS[plan.kind], f"workflow/{one.workflow_id}")
+        asking.require(served.store, who, Thing("workflow", one.workflow_id), *_actions(plan.kind, [one.channel]))
     operation = planning.accept(served.means(), who, plan, shown=body.confirmation, key=key)
     return run(served, operation, wait)
 
@@ -105,11 +107,22 @@ def list_operations(
     limit: Limit = 50,
     before: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
 ) -> dict[str, Any]:
+    """Those whose workflows the caller may all read."""
+    if workflow:
+        asking.require(served.store, who, Thing("workflow", workflow), "operation:read")
+    shown = decisions.visible(served.store, who, "operation:read")
+    kept: list[Operation] = []
     with served.store.read() as tx:
         owner = workflows.find(tx, workflow) if workflow else None
-        found = journal.listing(tx, owner, limit=limit, before=before)
-    items = [{key: value for key, value in one.as_data().items() if key != "steps"} for one in found]
-    return {"items": items, "next": found[-1].pk if len(found) == limit else None}
+        while True:
+            found = journal.listing(tx, owner, limit=limit, before=before)
+            kept += [one for one in found if all(shown(f"workflow:{move.workflow}") for move in one.plan.moves)]
+            if len(found) < limit or len(kept) >= limit:
+                break
+            before = found[-1].pk
+    more = len(found) == limit or len(kept) > limit
+    items = [{key: value for key, value in one.as_data().items() if key != "steps"} for one in kept[:limit]]
+    return {"items": items, "next": kept[:limit][-1].pk if more and kept else None}
 
 
 @router.get("/operations/{operation}", summary="An operation with its steps")
@@ -135,8 +148,7 @@ def read_report(
 def resume(
     operation: str, served: Served, who: Annotated[Principal, Depends(may("workflow:rollback"))], wait: Wait = 0
 ) -> dict[str, Any]:
-    with served.store.read() as tx:
-        found = journal.find(tx, operation)
+    found = _may_move(served, who, operation)
     wish: journal.Wish = "keep" if found.state == "asking" else found.wish
     return run(served, served.store.write(lambda tx: journal.ask(tx, who, operation, wish)), wait)
 
@@ -145,6 +157,7 @@ def resume(
 def undo(
     operation: str, served: Served, who: Annotated[Principal, Depends(may("workflow:rollback"))], wait: Wait = 0
 ) -> dict[str, Any]:
+    _may_move(served, who, operation)
     asked = served.store.write(lambda tx: journal.ask(tx, who, operation, "undo"), emergency=True)
     return run(served, asked, wait)
 
@@ -167,6 +180,22 @@ def list_rehearsals(
 ) -> dict[str, Any]:
     with served.store.read() as tx:
         return {"items": [one.as_data() for one in rehearsal.records(tx, workflow)], "next": None}
+
+
+def _actions(kind: str, named: Iterable[str]) -> list[str]:
+    """What an operation of `kind` on channels asks for; the shadow channel of rehearsals is nobody's."""
+    moved = {asking.moving(channel) for channel in named} if kind != "rehearsal" else set()
+    return [actions.OF_KIND[kind], *sorted(moved)]
+
+
+def _may_move(served: Context, who: Principal, operation: str) -> Operation:
+    """The operation, if `who` may move its channels: the door has asked for the rest. Raises `Denied`."""
+    with served.store.read() as tx:
+        found = journal.find(tx, operation)
+    for one in found.plan.moves:
+        moved = _actions(found.kind, [one.channel])[1:]
+        asking.require(served.store, who, Thing("workflow", one.workflow_id), *moved)
+    return found
 
 
 def run(served: Context, operation: Operation, wait: float) -> dict[str, Any]:

@@ -5,8 +5,11 @@ import threading
 from dataclasses import dataclass, field
 from time import monotonic
 
+from lastgood.access import decisions
+from lastgood.access.actions import MOVE, OF_KIND
 from lastgood.db.audit import Principal
 from lastgood.errors import LastgoodError, OperationOver, OperationTaken
+from lastgood.history import workflows
 from lastgood.history.apps import App
 from lastgood.release import converging, journal, operation, rehearsal
 from lastgood.release.means import Means
@@ -90,6 +93,8 @@ class Operators:
                 continue
             self._tried[app.pk] = (tries + 1, monotonic() + min(_LONGEST_PAUSE, _GIVE_SECONDS * 2**tries))
             try:
+                for action in (OF_KIND[kind], MOVE + app.channel):
+                    decisions.require(self.means.store, JOBS, action, f"workflow:{app.slug}")
                 entered = converging.enter(self.means, JOBS, app, kind)
                 if entered is not None:
                     self.start(entered.id)
@@ -105,10 +110,11 @@ class Operators:
             return
         self._next = monotonic() + _DUE_SECONDS
         with self.means.store.read() as tx:
-            due = rehearsal.due(tx, hours)
+            due = [workflows.find(tx, id) for id in rehearsal.due(tx, hours)]
+        may = decisions.visible(self.means.store, JOBS, "workflow:rehearse")
         for workflow in due:
-            if not self.means.stopping.is_set():
-                rehearsal.rehearse(self.means, JOBS, workflow)
+            if not self.means.stopping.is_set() and may(f"workflow:{workflow.slug}"):
+                rehearsal.rehearse(self.means, JOBS, workflow.id)
 
     def _run(self, id: str) -> None:
         try:

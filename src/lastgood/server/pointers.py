@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, Field
 
-from lastgood.access import decisions
+from lastgood.access.actions import FORCE
 from lastgood.db.audit import Principal
 from lastgood.errors import NothingGood, OperationOver, Unavailable
 from lastgood.history import channels, versions, workflows
@@ -14,6 +14,8 @@ from lastgood.release import moves, operation, planning
 from lastgood.release.journal import Operation
 from lastgood.release.plan import Plan
 from lastgood.release.planning import Wanted
+from lastgood.server import asking
+from lastgood.server.asking import Thing
 from lastgood.server.context import Context, Expected, Served, may
 from lastgood.server.documents import Limit
 from lastgood.server.operations import Key
@@ -80,7 +82,7 @@ def publish(
     channel: str,
     body: Publish,
     served: Served,
-    who: Annotated[Principal, Depends(may("workflow:publish"))],
+    who: Annotated[Principal, Depends(may("workflow:publish", moves=True))],
     expected: Expected,
     key: Key = None,
 ) -> dict[str, Any]:
@@ -104,7 +106,7 @@ def rollback(
     channel: str,
     body: Rollback,
     served: Served,
-    who: Annotated[Principal, Depends(may("workflow:rollback"))],
+    who: Annotated[Principal, Depends(may("workflow:rollback", moves=True))],
     expected: Expected,
     key: Key = None,
 ) -> dict[str, Any]:
@@ -137,7 +139,7 @@ def _may_force(served: Context, who: Principal, workflow: str, force: bool) -> N
     """Going to a failed version asks for a permission of its own: here, before the move's transaction, so that a
     refusal is kept."""
     if force:
-        decisions.require(served.store, who, "rollback:force", f"workflow/{workflow}")
+        asking.require(served.store, who, Thing("workflow", workflow), FORCE)
 
 
 def do(served: Context, who: Principal, wanted: Wanted, draft: Plan, key: str | None) -> dict[str, Any]:

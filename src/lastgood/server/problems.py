@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents, and the limit on bodies."""
+"""Errors as RFC 9457 problem documents."""
 
 import sys
 
@@ -6,14 +6,31 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lastgood.access import decisions
 from lastgood.db import audit
-from lastgood.errors import Denied, InvalidRequest, LastgoodError, Unauthenticated
+from lastgood.errors import (
+    Denied,
+    ForeignVersion,
+    IdTaken,
+    InvalidRequest,
+    LastgoodError,
+    TooManySignIns,
+    Unauthenticated,
+    UnknownVersion,
+)
 from lastgood.server.context import Asked, context_of
 
 _TYPE = "application/problem+json"
 _READING = ("GET", "HEAD", "OPTIONS")
+
+
+class Refused(HTTPException):
+    """One of our errors, raised while a body is read: the framework lets none but this kind through."""
+
+    def __init__(self, error: LastgoodError) -> None:
+        super().__init__(error.status, str(error))
+        self.error = error
 
 
 def add_problems(app: FastAPI) -> None:
@@ -22,7 +39,7 @@ def add_problems(app: FastAPI) -> None:
     @app.exception_handler(LastgoodError)
     def ours(request: Request, error: LastgoodError) -> JSONResponse:
         keep_failure(request, error)
-        return problem(error)
+        return problem(_told_to(request, error))
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -34,6 +51,8 @@ def add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def http(request: Request, error: HTTPException) -> JSONResponse:
+        if isinstance(error, Refused):
+            return ending(error.error)
         text = f"{request.method} {request.url.path}: {error.detail}. The API is described at /docs."
         body = {"type": "about:blank", "title": str(error.detail), "status": error.status_code, "detail": text}
         return JSONResponse(body, error.status_code, headers=error.headers, media_type=_TYPE)
@@ -68,43 +87,33 @@ def keep_failure(request: Request, error: LastgoodError) -> None:
         )
 
 
+def _told_to(request: Request, error: LastgoodError) -> LastgoodError:
+    """`error` as the caller may hear it: what belongs to a workflow that it may not read is not there for it."""
+    if isinstance(error, ForeignVersion) and not _reads(request, str(error.data["owner"])):
+        return UnknownVersion(version=error.data["version"], where=f" of {error.data['workflow']}")
+    if isinstance(error, IdTaken) and (owner := error.data.get("owner")) and not _reads(request, str(owner)):
+        return IdTaken(kind=error.data["kind"], value=error.data["value"], by="")
+    return error
+
+
+def _reads(request: Request, slug: str) -> bool:
+    who = getattr(request.state, "who", None)
+    store = request.app.state.context.store
+    return who is not None and decisions.check_permission(store, who, "workflow:read", f"workflow:{slug}").allowed
+
+
 def problem(error: LastgoodError) -> JSONResponse:
     """The answer for one of our errors."""
-    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthenticated) else None
+    headers = {}
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, TooManySignIns):
+        headers["Retry-After"] = str(error.data["seconds"])
     return JSONResponse(error.problem(), error.status, headers=headers, media_type=_TYPE)
 
 
-class BodyLimit:
-    """ASGI middleware that refuses a request body over `most` bytes, declared or not."""
-
-    def __init__(self, app: ASGIApp, most: int) -> None:
-        self.app, self.most = app, most
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        seen = 0
-        if declared.isdigit() and int(declared) > self.most:
-            await self._refuse(scope, receive, send)
-            return
-
-        async def limited() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self.most:
-                raise _too_large(self.most)
-            return message
-
-        await self.app(scope, limited, send)
-
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        error = _too_large(self.most)
-        body = {"type": "about:blank", "title": error.detail, "status": 413, "detail": error.detail}
-        await JSONResponse(body, 413, media_type=_TYPE)(scope, receive, send)
-
-
-def _too_large(most: int) -> HTTPException:
-    return HTTPException(413, f"The body is larger than {most // 2**20} MB, which is the most that is accepted")
+def ending(error: LastgoodError) -> JSONResponse:
+    """The same, and the connection ends: what is left of the body is not read."""
+    answer = problem(error)
+    answer.headers["Connection"] = "close"
+    return answer

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from lastgood.access.actions import FORCE
 from lastgood.db.audit import Principal
 from lastgood.history import channels
 from lastgood.release.plan import Plan
@@ -12,6 +13,8 @@ from lastgood.release.planning import Wanted as Publish
 from lastgood.release.promotion import promoting
 from lastgood.release.promotion.overlay import Given
 from lastgood.release.promotion.promoting import Wanted
+from lastgood.server import asking
+from lastgood.server.asking import Thing
 from lastgood.server.context import Expected, Served, may, record_read
 from lastgood.server.operations import Key
 from lastgood.server.pointers import SEMVER, do
@@ -71,6 +74,8 @@ def promote(
     expected: Expected,
     key: Key = None,
 ) -> dict[str, Any]:
+    actions = [asking.moving(body.to), *([FORCE] if body.force else [])]
+    asking.require(served.store, who, Thing("workflow", workflow), *actions)
     engine.warm()
     means = served.means()
     ready = promoting.prepare(means, body.wanted(workflow))

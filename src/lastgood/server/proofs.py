@@ -12,6 +12,8 @@ from lastgood.history import keys, smokes, versions, workflows
 from lastgood.history.versions import Version
 from lastgood.release.checks.recorded import request_of
 from lastgood.release.verification import Check, Report, verify
+from lastgood.server import asking
+from lastgood.server.asking import Thing
 from lastgood.server.context import Context, Served, may, record_read
 from lastgood.targets import engine
 
@@ -81,6 +83,7 @@ def add_smoke(
             raise InvalidRequest(where="from_run", reason="it brings its own inputs and query; leave the others out")
         with served.store.read() as tx:
             owner = workflows.find(tx, workflow)
+        asking.require(served.store, who, Thing("workflow", workflow), "run:read")
         record_read(served, who, "run:read", f"workflow/{owner.id}/run/{body.from_run}")
         recorded = request_of(served.runs(), owner, body.from_run)
         asked |= {"inputs": recorded.inputs, "query": recorded.query}

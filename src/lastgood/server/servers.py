@@ -5,11 +5,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field, SecretStr
 
+from lastgood.access import decisions
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
 from lastgood.errors import InvalidRequest, UnknownWorkflow
-from lastgood.history import apps, integrations, workflows
-from lastgood.history.apps import App, Way
+from lastgood.history import apps, integrations, rebinding, workflows
+from lastgood.history.apps import Way
 from lastgood.server.context import Context, Served, may, record_read
 from lastgood.targets.dify import connecting, forms, servers
 from lastgood.targets.dify import signin as ways
@@ -63,15 +64,18 @@ class Binding(BaseModel):
     app: str = Field("", max_length=255, description="Dify's id or the name of the app")
     channel: str = "live"
     way: Way | None = Field(None, description="how its pointer is moved")
+    move: bool = Field(False, description="take the app, with its history, from the channel that it runs now")
 
 
 @router.get("/servers", summary="The connected Dify servers")
 def list_servers(served: Served, who: Annotated[Principal, Depends(may("target:read"))]) -> dict[str, Any]:
     watched = {one["server"]: one for one in served.watching.watched()}
+    shown = decisions.visible(served.store, who, "target:read")
     with served.store.read() as tx:
         items = [
             {**server.public(), "apps": len(apps.of_target(tx, server.name)), "watch": watched.get(server.name)}
             for server in servers.listing(tx)
+            if shown(f"target:{server.name}")
         ]
     return {"items": items, "next": None}
 
@@ -82,6 +86,7 @@ def list_servers(served: Served, who: Annotated[Principal, Depends(may("target:r
 def connect_server(
     body: NewServer, served: Served, who: Annotated[Principal, Depends(may("target:connect"))]
 ) -> dict[str, Any]:
+    decisions.require(served.store, who, "target:connect", f"target:{body.name}")
     way = body.way.opened()
     found = connecting.facts_of(body.url, way, ca_file=body.ca_file or None)
 
@@ -141,16 +146,18 @@ def list_apps(
 def bind_app(
     workflow: str, body: Binding, served: Served, who: Annotated[Principal, Depends(may("target:connect"))]
 ) -> dict[str, Any]:
+    if body.server:
+        decisions.require(served.store, who, "target:connect", f"target:{body.server}")
     found = _app_on(served, body) if body.server else None
 
-    def work(tx: Tx) -> App:
+    def work(tx: Tx) -> dict[str, Any]:
         held = apps.find(tx, body.server, found.id) if found else None
         if held is not None and workflow in (held.slug, held.workflow_id) and held.channel == body.channel:
-            return apps.set_way(tx, who, held, body.way) if body.way else held
+            return (apps.set_way(tx, who, held, body.way) if body.way else held).public()
         if found is None:
             if body.way is None:
                 raise InvalidRequest(where="server", reason="name the server and the app, or another way")
-            return apps.set_way(tx, who, apps.get(tx, workflows.find(tx, workflow), body.channel), body.way)
+            return apps.set_way(tx, who, apps.get(tx, workflows.find(tx, workflow), body.channel), body.way).public()
         try:
             owner = workflows.find(tx, workflow)
         except UnknownWorkflow:
@@ -158,12 +165,16 @@ def bind_app(
         if owner.mode != found.mode:
             reason = f"{found.name!r} is a {found.mode} app, and {owner.slug} is a {owner.mode} one"
             raise InvalidRequest(where="app", reason=reason)
+        if held is not None and body.move:
+            if body.way:
+                held = apps.set_way(tx, who, held, body.way)
+            return rebinding.rebind(tx, who, held, owner, body.channel).public()
         return apps.bind(
             tx, who, owner, body.channel,
             target=body.server, app=found.id, name=found.name, mode=found.mode, way=body.way or "publish",
-        )  # fmt: skip
+        ).public()  # fmt: skip
 
-    return served.store.write(work).public()
+    return served.store.write(work)
 
 
 @router.get("/workflows/{workflow}/integrations", summary="What is around its apps and in no version")

@@ -82,7 +82,7 @@ def adopt(
     channel: str,
     body: Why,
     served: Served,
-    who: Annotated[Principal, Depends(may("workflow:publish"))],
+    who: Annotated[Principal, Depends(may("workflow:publish", moves=True))],
     expected: Expected,
 ) -> dict[str, Any]:
     app = _app(served, workflow, channel)
@@ -122,7 +122,7 @@ def heal(
     channel: str,
     body: Heal,
     served: Served,
-    who: Annotated[Principal, Depends(may("workflow:rollback"))],
+    who: Annotated[Principal, Depends(may("workflow:rollback", moves=True))],
     expected: Expected,
     key: Key = None,
 ) -> dict[str, Any]:

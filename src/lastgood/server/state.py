@@ -9,6 +9,7 @@ import orjson
 from fastapi import APIRouter, Depends, Query, Response
 from sqlalchemy import bindparam, func, select
 
+from lastgood.access import decisions
 from lastgood.db import process
 from lastgood.db import tables as t
 from lastgood.db.audit import Principal
@@ -17,6 +18,7 @@ from lastgood.errors import InvalidRequest, LastgoodError
 from lastgood.history import channels, versions, workflows
 from lastgood.history.workflows import Workflow
 from lastgood.release.placing import looking, standing
+from lastgood.server import changed
 from lastgood.server.context import Served, may
 from lastgood.server.doctor import examine
 from lastgood.server.documents import Limit
@@ -29,11 +31,20 @@ _BESIDES = (
     *("operation:publish", "operation:rollback", "operation:rehearsal"),
 )
 _CHANGES = (
-    select(t.audit.c.at, t.audit.c.actor, t.audit.c.action, t.audit.c.resource, t.audit.c.reason, t.audit.c.canonical)
-    .where(t.audit.c.at >= bindparam("since"), t.audit.c.result == "allowed", t.audit.c.action.not_in(_BESIDES))
+    select(
+        *(t.audit.c[name] for name in ("pk", "at", "actor", "action", "resource", "reason", "canonical")),
+    )
+    .where(
+        t.audit.c.at >= bindparam("since"),
+        t.audit.c.pk < bindparam("before"),
+        t.audit.c.result == "allowed",
+        t.audit.c.action.not_in(_BESIDES),
+    )
     .order_by(t.audit.c.pk.desc())
     .limit(bindparam("limit"))
 )
+_NEWEST = 2**63 - 1
+_FOR_ALL = ("version", "gateway", "started_at")  # facts of the server that every caller sees
 _AHEAD = select(func.count()).where(
     t.version.c.workflow_pk == bindparam("workflow"), t.version.c.pk > bindparam("version")
 )
@@ -47,15 +58,24 @@ def status(
     who: Annotated[Principal, Depends(may("workflow:read"))],
     ask: Annotated[bool, Query(description="ask every Dify server now what it serves")] = False,
 ) -> dict[str, Any]:
+    """The workflows that the caller may read; the server's own processes and addresses for who may read those."""
+    shown = decisions.visible(served.store, who, "workflow:read")
+    whole = decisions.check_permission(served.store, who, "cluster:read", "server:cluster").allowed
     if ask:
         with served.store.read() as tx:
-            held = [one.app for one in standing.listing(tx).values()]
+            held = [one.app for one in standing.listing(tx).values() if shown(f"workflow:{one.app.slug}")]
         for app in held:
             looking.look(served.means(), app)
     with served.store.read() as tx:
         stand = standing.listing(tx)
-        rows = [row for workflow in workflows.listing(tx) for row in _status_of(tx, workflow, stand)]
-        return {"server": served.facts, "workflows": rows, "processes": process.listing(tx)}
+        rows = [
+            row
+            for workflow in workflows.listing(tx)
+            if shown(f"workflow:{workflow.slug}")
+            for row in _status_of(tx, workflow, stand)
+        ]
+        facts = served.facts if whole else {name: served.facts[name] for name in _FOR_ALL if name in served.facts}
+        return {"server": facts, "workflows": rows, "processes": process.listing(tx) if whole else []}
 
 
 @router.get("/v1/changes", summary="What changed lately, newest first")
@@ -65,11 +85,20 @@ def changes(
     since: str = "24h",
     limit: Limit = 200,
 ) -> dict[str, Any]:
+    """Of the workflows that the caller may read, and of all else where roles and grants may be read too."""
+    items: list[dict[str, Any]] = []
     with served.store.read() as tx:
         slugs = {workflow.id: workflow.slug for workflow in workflows.listing(tx)}
-        rows = tx.connection.execute(_CHANGES, {"since": moment(since), "limit": limit}).all()
-    items = []
-    for row in rows:
+        seen = changed.Shown(served.store, who, slugs)
+        asked, before = moment(since), _NEWEST
+        rows: list[Any] = []
+        while len(rows) < limit:  # what is not shown must not make the list shorter than it is
+            page = tx.connection.execute(_CHANGES, {"since": asked, "limit": limit, "before": before}).all()
+            rows += [row for row in page if seen(tx, row.resource)]
+            if len(page) < limit:
+                break
+            before = page[-1].pk
+    for row in rows[:limit]:
         kind, _, what = row.resource.partition("/")
         workflow_id, _, rest = what.partition("/")
         facts = orjson.loads(row.canonical)
@@ -88,7 +117,9 @@ def changes(
 
 
 @router.get("/v1/doctor", summary="What is wrong with this installation")
-def doctor(served: Served, who: Annotated[Principal, Depends(may("workflow:read"))]) -> dict[str, Any]:
+def doctor(
+    served: Served, who: Annotated[Principal, Depends(may("cluster:read", on="server:doctor"))]
+) -> dict[str, Any]:
     findings = examine(served)
     return {"ok": all(f["verdict"] != "fail" for f in findings), "findings": findings}
 
@@ -111,13 +142,22 @@ def readyz(served: Served, response: Response) -> dict[str, str]:
 
 def moment(since: str) -> str:
     """The stored time that `since` means: ``1h``, ``30m``, ``2d``, ``90s`` ago, or an ISO 8601 time."""
-    age = _AGE.fullmatch(since)
+    return _moment(since, "since", -1)
+
+
+def moment_to_come(until: str) -> str:
+    """The stored time that `until` means: in ``90d``, ``12h``, or an ISO 8601 time."""
+    return _moment(until, "expires", 1)
+
+
+def _moment(text: str, where: str, direction: int) -> str:
+    age = _AGE.fullmatch(text)
     try:
         if age:
-            return utc_text(datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])}))
-        return utc_text(parse_time(since))
+            return utc_text(datetime.now(UTC) + direction * timedelta(**{_UNITS[age[2]]: int(age[1])}))
+        return utc_text(parse_time(text))
     except (ValueError, OverflowError):
-        raise InvalidRequest(where="since", reason=f"{since!r} is neither an age such as 1h nor a time") from None
+        raise InvalidRequest(where=where, reason=f"{text!r} is neither an age such as 1h nor a time") from None
 
 
 def _status_of(tx: Tx, workflow: Workflow, stand: Mapping[int, standing.Standing]) -> list[dict[str, Any]]:

@@ -19,25 +19,26 @@ from typing import IO
 import uvicorn
 from fastapi import FastAPI
 
-from lastgood.access import tokens
+from lastgood.access import sessions, signin, tokens
 from lastgood.access.log import tree
 from lastgood.db import process
 from lastgood.db.presence import Part, Presence
 from lastgood.db.store import Store, open_store
 from lastgood.db.tx import Tx, utc_now
-from lastgood.errors import DataDirectoryTaken, InvalidSetting, LastgoodError
+from lastgood.errors import DataDirectoryTaken, LastgoodError
 from lastgood.history import blobs
 from lastgood.release.verification import Upstream
+from lastgood.server import exposure
 from lastgood.server.app import make_app, no_engine
 from lastgood.server.children import Child, Children, listen, url_of
 from lastgood.server.context import Context
 from lastgood.server.firing import Firing
+from lastgood.server.protocol import ApiProtocol
 from lastgood.server.sequencing import Sequencing
 from lastgood.settings import Settings
 from lastgood.targets import engine
 
 _TIDY_SECONDS = 600.0
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +56,12 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
 
     Raises `DataDirectoryTaken`, `Unavailable` (a port is taken, a process did not start), and what `open_store`
     does."""
-    for name in ("api_host", "gateway_host"):
-        # Roles and TLS come later: until then nothing listens where strangers are.
-        told = settings.trusted_network and name == "gateway_host"
-        if getattr(settings, name) not in _LOOPBACK and not told:
-            reason = "only loopback addresses are allowed; put a proxy with TLS in front"
-            if name == "gateway_host":
-                reason += ", or say that the network can be trusted (LASTGOOD_TRUSTED_NETWORK=true)"
-            raise InvalidSetting(name=name, value=getattr(settings, name), reason=reason)
+    way = exposure.check(settings)
     if settings.engine_workers:
         engine.require()
     with data_directory_lock(settings) as lock:
         store = open_store(settings)
+        exposure.require_admin(settings, store)
         if not store.postgres:  # the lock says that no other server is on this store
             _strike(store, process.leave_all)
         api = listen(settings.api_host, settings.api_port)
@@ -85,7 +80,8 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
             over = threading.Event()
             tidying = threading.Thread(target=_tidy, args=(store, over), daemon=True)
             tidying.start()
-            running = Running(url_of(api), children.gateway, tuple(children.engines), store.write(tokens.first_admin))
+            address = exposure.address_of(settings, url_of(api))
+            running = Running(address, children.gateway, tuple(children.engines), store.write(tokens.first_admin))
             facts = {
                 "pid": os.getpid(),
                 "api": running.api,
@@ -99,8 +95,20 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
                 engine=lambda: Upstream(children.engines[0], engine_token) if children.engines else no_engine(),
                 local_token=local_token,
                 facts=facts,
+                way=way,
             )
-            config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=10)
+            config = uvicorn.Config(
+                app,
+                http=ApiProtocol,
+                ws="none",
+                log_level="warning",
+                access_log=False,
+                proxy_headers=False,  # the doorstep knows whom to believe
+                server_header=False,
+                ssl_certfile=settings.tls_cert,
+                ssl_keyfile=settings.tls_key,
+                timeout_graceful_shutdown=10,
+            )
             context: Context = app.state.context
             threading.Thread(target=context.operators.take_over, daemon=True).start()
             threading.Thread(target=context.watching.run, daemon=True).start()
@@ -109,7 +117,7 @@ def serve(settings: Settings, announce: Callable[[Running], None]) -> None:
             sequencing = threading.Thread(target=Sequencing(store, over).run, daemon=True)
             sequencing.start()
             server = _Announcing(config, lambda: announce(running), context.operators.means.stopping)
-            lock.write(json.dumps({**facts, "token": local_token}))
+            lock.write(json.dumps({**facts, "token": local_token, **exposure.certificate(settings)}))
             presence.start()
             # uvicorn raises the signal again when it has ended: without this SIGTERM would leave everything lying.
             signal.signal(signal.SIGTERM, _end)
@@ -141,12 +149,14 @@ def _strike(store: Store, rows: Callable[[Tx], None]) -> None:
 
 def _tidy(store: Store, over: threading.Event) -> None:
     """What a store wants now and then: parts packed with a better dictionary, its reserve set aside again, processes
-    that died forgotten."""
+    that died forgotten, and sessions that are over."""
     while not over.wait(_TIDY_SECONDS):
         try:
             blobs.maintain(store)
             store.keep_reserve()
             store.write(process.forget_dead)
+            store.write(sessions.tidy)
+            store.write(signin.tidy)
         except LastgoodError as error:
             print(f"lastgood: {error}", file=sys.stderr)
 

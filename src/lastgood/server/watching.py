@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from time import monotonic
 from typing import Any, Final, Literal
 
+from lastgood.access import decisions
 from lastgood.db.audit import Principal
 from lastgood.db.store import Store
 from lastgood.db.tx import utc_now
@@ -94,7 +95,8 @@ class Watching:
 
     def source(self, name: str, who: Principal) -> Source:
         """The server `name` to read from. Raises `UnknownServer`, `InvalidRequest` for a way in that sees no
-        versions."""
+        versions, `Denied`."""
+        decisions.require(self._store, who, "target:capture", f"target:{name}")
         with self._store.read() as tx:
             server = servers.get(tx, name)
         if server.facts.get("way") == "bearer":

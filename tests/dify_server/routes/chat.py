@@ -23,13 +23,25 @@ _USAGE = {
 @route("POST", "/v1/chat-messages", "service")
 def chat(call: Call) -> Any:
     """One message. 1.13.0 hangs on every blocking one and on a conversation that is not the user's."""
+    if "user" not in call.body:
+        raise refuse(400, "invalid_param", "Arg user must be provided.")
+    return said(call, str(call.body["user"]))
+
+
+@route("POST", "/api/chat-messages", "webapp")
+def chat_in_web_app(call: Call) -> Any:
+    """The same in the web app, which names no user: by source, not recorded."""
+    user = call.world.end_users.setdefault((call.app.id, "web"), str(uuid4()))
+    return said(call, user, created_from="web-app", user_kind="web-app")
+
+
+def said(call: Call, user: str, **more: Any) -> Any:
+    """A message, and its answer."""
     app, body, world = call.app, call.body, call.world
     if app.mode != "advanced-chat":
         raise refuse(400, "not_chat_app", "Please check if your app mode matches the right API route.")
-    if "user" not in body:
-        raise refuse(400, "invalid_param", "Arg user must be provided.")
     row = _row_of(call)
-    user, query, blocking = str(body["user"]), str(body.get("query", "")), body.get("response_mode") != "streaming"
+    query, blocking = str(body.get("query", "")), body.get("response_mode") != "streaming"
     wanted = body.get("conversation_id")
     talk = next((one for one in app.conversations if one.id == wanted and one.user == user), None)
     why = wrong_inputs(row, body.get("inputs") or {})
@@ -44,7 +56,7 @@ def chat(call: Call) -> Any:
         app.conversations.append(talk)
     made = world.begin(
         app, row, body.get("inputs") or {}, user, talk=talk,
-        sys={"sys.query": query, "sys.dialogue_count": len(talk.messages) + 1},
+        sys={"sys.query": query, "sys.dialogue_count": len(talk.messages) + 1}, **more,
     )  # fmt: skip
     world.going[made.task_id] = made
     message_id = str(uuid4())

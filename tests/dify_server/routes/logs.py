@@ -25,6 +25,8 @@ def logs(call: Call) -> Any:
     """Runs of clients, the newest first; not those that an editor tried. The filters by time are by Dify's
     documentation; nobody recorded them."""
     world, query = call.world, call.request.query
+    if call.app.mode != "workflow":  # by source; nobody recorded it
+        raise refuse(404, "app_not_found", "App not found")
     wanted = query.get("status")
     first, last = (_moment(query.get(f"created_at__{name}")) for name in ("after", "before"))
     found = [
@@ -36,6 +38,19 @@ def logs(call: Call) -> Any:
         and (last is None or one["created_at"] <= last)
     ]
     return {**cut(call, "data", [lambda one=one: log_line(world, one) for one in found]), "total": len(found)}
+
+
+@route("GET", f"{HERE}/advanced-chat/workflow-runs")
+def chat_runs(call: Call) -> Any:
+    """The same of a chatflow, with the conversation of each: by source, not recorded."""
+    if call.app.mode != "advanced-chat":
+        raise refuse(404, "app_not_found", "App not found")
+    listed = runs(call)
+    talks = {one["id"]: one["run"].talk for one in call.app.runs}
+    for item in listed["data"]:
+        talk = talks[item["id"]]
+        item |= {"conversation_id": talk.id if talk else None, "message_id": None}
+    return listed
 
 
 @route("GET", f"{HERE}/workflow-runs")

@@ -17,7 +17,7 @@ from lastgood.dsl import Document, parse, semantic_digest
 from lastgood.dsl.canonical import canonical, folded
 from lastgood.dsl.compare import apply, compare
 from lastgood.dsl.compare.renames import renamer
-from lastgood.dsl.compare.values import same, settled
+from lastgood.dsl.compare.settling import same, settled
 from lastgood.errors import DoesNotFit, InvalidDocument
 
 IDS = st.sampled_from(["a", "b", "c", "d", "1", 1, "", None, 1.0, True])

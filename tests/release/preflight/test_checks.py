@@ -26,7 +26,7 @@ from .small import DIFY, EMBEDDED, NEW, OLD, facts, flow, found, side, told, ver
     [
         ("stable", False, NEW, "pass", "is stable (smoke requests passed)"),
         ("candidate", False, NEW, "warn", "is not proven; named by you"),
-        ("failed", False, NEW, "refuse", "rollback:force"),
+        ("failed", False, NEW, "refuse", "workflow:rollback:force"),
         ("failed", True, NEW, "warn", "gone to by force"),
         ("stable", False, OLD, "refuse", "points to v-20261101-01 already"),
         ("stable", True, OLD, "refuse", "Name another version"),

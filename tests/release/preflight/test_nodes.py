@@ -1,5 +1,7 @@
 """The format, the node types and the graph engine: facts, and what is said of them."""
 
+from dataclasses import replace
+
 import pytest
 
 from dsl.documents import edge, graph, node
@@ -36,6 +38,7 @@ def test_the_format(to: str | None, now: str | None, target: Target, verdict: st
     assert says in told("dsl-version", given)
 
 
+TELLS = replace(DIFY, types=frozenset({"start", "end", "llm", "jump"}))
 HOOK = graph(node("hook", "trigger-webhook"), node("done", "end", outputs=[]), edge("hook", "done"))
 
 
@@ -47,6 +50,12 @@ HOOK = graph(node("hook", "trigger-webhook"), node("done", "end", outputs=[]), e
         (flow(node("new", "teleport")), None, DIFY, Engine(), "pass", "is one that Dify has"),
         (HOOK, flow(), DIFY, Engine(), "warn", "“trigger-webhook (Dify 1.10)”"),
         (HOOK, HOOK, DIFY, Engine(), "pass", "is one that Dify has"),
+        (flow(), flow(), DIFY, Engine(), "pass", "as to dify, it cannot be asked for its own list."),
+        (flow(), flow(), TELLS, Engine(), "pass", "dify says that it knows every node type of"),
+        (flow(node("new", "teleport")), None, TELLS, Engine(), "pass", "says that it knows every"),
+        (flow(node("new", "teleport")), flow(), TELLS, Engine(), "refuse", "does not know the node types “teleport”"),
+        (flow(node("new", "jump")), flow(), TELLS, Engine(), "pass", "says that it knows every"),
+        (HOOK, flow(), TELLS, Engine(), "warn", "does not list the node types “trigger-webhook”"),
         (flow(), flow(), EMBEDDED, Engine(), "pass", "knows every node"),
         (flow(), flow(), EMBEDDED, Engine(foreign=("a tool",)), "refuse", "cannot run v-20261101-01: a tool."),
         (flow(), flow(), EMBEDDED, Unknown("graphon is missing"), "warn", "says nothing: graphon is missing"),

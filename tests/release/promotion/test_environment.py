@@ -51,6 +51,9 @@ def values(document: Document) -> dict[str, Any]:
         (standing(var("TOKEN", "", "secret")), {}, {}, ("live has no value for the secret TOKEN",)),
         (standing(var("TOKEN", "plain")), {}, {}, ("live has no value for the secret TOKEN",)),
         (standing(var("REGION", 4, "number")), {"TOKEN": Given("source")}, {"REGION": "dev", "LIMIT": 5}, ()),
+        # An export writes what the API calls a number as an integer or a float.
+        (standing(var("LIMIT", 9, "integer")), {"TOKEN": Given("source")}, {"REGION": "dev", "LIMIT": 9}, ()),
+        (standing(var("LIMIT", 0.5, "float")), {"TOKEN": Given("source")}, {"REGION": "dev", "LIMIT": 0.5}, ()),
         (NOTHING, {"TOKEN": Given("source"), "LIMIT": Given("written", "many")}, {}, ("no number",)),
         (NOTHING, {"TOKEN": Given("source"), "REGION": Given("written", 4)}, {}, ("no string",)),
         (NOTHING, {"TOKEN": Given("source"), "X": Given("written", 4)}, {}, ("the version has no such variable",)),

@@ -26,6 +26,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lastgood.dsl.compare.settling import Meant
 from lastgood.dsl.document import node_data, node_type
 from lastgood.dsl.index import id_of
 
@@ -76,13 +77,22 @@ class NodeChange:
     references to it then count as unchanged, and `fields` compares with them rewritten; `old` is as it was. `fields`
     is empty for a node that was only renamed, and for one that was added or removed.
 
-    `copy` tells nodes of the old document apart that share one id (0, 1, …), which only broken documents have."""
+    `copy` tells nodes of the old document apart that share one id (0, 1, …), which only broken documents have.
+    `before` and `after` are `old` and `new`, not yet settled."""
 
     kind: Kind
-    old: dict[str, Any] | None = field(repr=False)
-    new: dict[str, Any] | None = field(repr=False)
+    before: Meant | None = field(repr=False)
+    after: Meant | None = field(repr=False)
     fields: tuple[Change, ...] = ()
     copy: int = 0
+
+    @property
+    def old(self) -> dict[str, Any] | None:
+        return None if self.before is None else self.before.settled
+
+    @property
+    def new(self) -> dict[str, Any] | None:
+        return None if self.after is None else self.after.settled
 
     @property
     def node(self) -> dict[str, Any]:
@@ -91,26 +101,30 @@ class NodeChange:
 
     @property
     def id(self) -> str:
-        return id_of(self.node.get("id"))
+        return id_of(self._present.id)
 
     @property
     def old_id(self) -> str:
         """The id before; the present one for a node that was added."""
-        return id_of((self.old or self.node).get("id"))
+        return id_of((self.before or self._present).id)
 
     @property
     def type(self) -> str:
-        return node_type(self.node)
+        return node_type(self._present.raw)
 
     @property
     def title(self) -> str:
         """The node's title, ``""`` for none."""
-        title = node_data(self.node).get("title")
+        title = node_data(self._present.raw).get("title")
         return title.strip() if isinstance(title, str) else ""
 
     @property
     def renamed(self) -> bool:
-        return self.kind == "changed" and (self.old or {}).get("id") != (self.new or {}).get("id")
+        return self.before is not None and self.after is not None and self.before.id != self.after.id
+
+    @property
+    def _present(self) -> Meant:
+        return self.after or self.before or Meant({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +211,7 @@ class Difference:
     @property
     def renames(self) -> dict[str | float, str | float]:
         """The ids that nodes of the old document have now, where they are others."""
-        return {node.old["id"]: node.new["id"] for node in self.nodes if node.renamed and node.old and node.new}
+        return {node.before.id: node.after.id for node in self.nodes if node.renamed and node.before and node.after}
 
 
 def path_text(path: Path) -> str:

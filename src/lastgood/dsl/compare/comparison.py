@@ -7,14 +7,15 @@ from typing import Any, Final
 
 import orjson
 
-from lastgood.dsl.canonical import folded
+from lastgood.dsl.canonical import FOLDABLE, folded
 from lastgood.dsl.compare.branches import branch_of
 from lastgood.dsl.compare.changes import Change, Difference, EdgeChange, NodeChange, Path, Step, VariableChange
 from lastgood.dsl.compare.matching import Side, pair_nodes
 from lastgood.dsl.compare.order import Order
 from lastgood.dsl.compare.parts import Parts, identities, parts_of
 from lastgood.dsl.compare.renames import renamer
-from lastgood.dsl.compare.values import IsSelector, compare_values, settled, written
+from lastgood.dsl.compare.settling import Meant, settled, written
+from lastgood.dsl.compare.values import IsSelector, compare_values
 from lastgood.dsl.document import Document, node_data
 from lastgood.dsl.index import id_of
 
@@ -49,6 +50,7 @@ def compare(old: Document, new: Document, *, secrets_changed: frozenset[str] = f
     if nodes or edges:
         order = Order((old_nodes, old_edges), (after.nodes, after.edges))
         nodes.sort(key=order.of_node)
+    if edges:
         edges.sort(key=order.of_edge)
         sides = [{id_of(node.get("id")): node for node in side} for side in (old_nodes, after.nodes)]
         edges = [
@@ -109,25 +111,34 @@ def _node_changes(
     kept = set(pairs.values())
     for i, (node, (_, copy)) in enumerate(zip(old, identities(old, "id"), strict=True)):
         if i not in pairs:
-            yield NodeChange("removed", settled(node), None, (), copy)
+            yield NodeChange("removed", _meant(node), None, (), copy)
             continue
         twin = new[pairs[i]]
-        equal = written(renamed[i]) == written(twin)
-        if equal and node.get("id") == twin.get("id"):
-            continue
-        was, now = settled(node), settled(twin)
-        present = was if equal or renamed[i] is node else settled(renamed[i])
-        fields = () if equal else compare_values(present, now, is_selector)
+        ours, theirs = written(renamed[i]), written(twin)
+        fields: tuple[Change, ...] = ()
+        if ours != theirs:
+            was, now = renamed[i], twin
+            if FOLDABLE.search(ours) or FOLDABLE.search(theirs):
+                was, now = settled(was), settled(now)
+            fields = compare_values(was, now, is_selector)
         if fields or node.get("id") != twin.get("id"):
-            yield NodeChange("changed", was, now, fields, copy)
+            yield NodeChange("changed", Meant(node), Meant(twin), fields, copy)
     for j, node in enumerate(new):
         if j not in kept:
-            yield NodeChange("added", None, settled(node))
+            yield NodeChange("added", None, _meant(node))
+
+
+def _meant(node: dict[str, Any]) -> Meant:
+    """A node that stands alone, refused at once where JSON cannot hold it."""
+    written(node)
+    return Meant(node)
 
 
 def _edge_changes(old: Iterable[dict[str, Any]], new: Iterable[dict[str, Any]]) -> Iterator[EdgeChange]:
     """Equal edges are counted; of the others those with the same ends and handle are one that changed."""
     ours, theirs = Counter(map(written, old)), Counter(map(written, new))
+    if ours == theirs:
+        return
     # Most are equal byte for byte; the others may be in other bytes.
     left, right = (
         Counter(folded(orjson.loads(edge)) for edge in rest.elements()) for rest in (ours - theirs, theirs - ours)

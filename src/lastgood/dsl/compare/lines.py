@@ -19,8 +19,8 @@ from lastgood.dsl.compare.changes import (
 from lastgood.dsl.compare.hidden import HIDDEN, is_hidden, name_of, shown, shown_text
 from lastgood.dsl.compare.lists import items_of
 from lastgood.dsl.compare.order import ENDS, ENTRIES
+from lastgood.dsl.compare.settling import written
 from lastgood.dsl.compare.text import Span, cut, line_diff, windowed
-from lastgood.dsl.compare.values import written
 from lastgood.dsl.dependencies import identified
 from lastgood.dsl.document import node_data
 from lastgood.dsl.index import id_of

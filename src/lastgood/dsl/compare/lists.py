@@ -52,6 +52,21 @@ def pair_items(old: Sequence[Any], new: Sequence[Any]) -> list[Pair]:
     return sorted(pairs.items())
 
 
+def names_alike(old: Sequence[Any], new: Sequence[Any]) -> bool:
+    """Whether two lists name the same things in the same order by one key of texts, so that `pair_items` would pair
+    them place by place: found sooner, and not in every such case."""
+    if len(old) != len(new) or not all(type(item) is dict and len(item) > 1 for item in (*old, *new)):
+        return False
+    for key in _KEYS:
+        ours = [item.get(key) for item in old]
+        if not all(type(name) is str and name for name in ours) or ours != [item.get(key) for item in new]:
+            continue
+        if key == "role" or len(set(ours)) == len(ours):
+            # Plugins go by another name than their id.
+            return key != "id" or not any("current_identifier" in item for item in (*old, *new))
+    return False
+
+
 def _same_names(old: Sequence[Hashable], new: Sequence[Hashable]) -> bool:
     """Whether two lists name the same things in the same order, each once."""
     return old == new and None not in old and len(set(old)) == len(old)
@@ -83,11 +98,11 @@ def items_of(old: Sequence[Any], new: Sequence[Any], pairs: Iterable[Pair]) -> l
     """A step of a path for every item of both lists: those of `new` in their order, each removed one before the items
     that came after it."""
     of_new = {j: i for i, j in pairs}
-    items = [Item(name, of_new.get(j), j) for j, name in enumerate(_names(new))]
+    items = [Item(name, of_new.get(j), j) for j, name in enumerate(names_of(new))]
     if len(of_new) == len(old):
         return items
     kept = set(of_new.values())
-    old_names = _names(old)
+    old_names = names_of(old)
     places = {item.old: n for n, item in enumerate(items) if item.old is not None}
     gone: dict[int, list[Item]] = {}
     at = 0
@@ -224,7 +239,7 @@ def _nameless(item: Any) -> bool:
     return isinstance(core, str) and len(core) > 12
 
 
-def _names(items: Sequence[Any]) -> list[str]:
+def names_of(items: Sequence[Any]) -> list[str]:
     """How to name each item to a person."""
     names = [_name(_core(item)) for item in items]
     often = Counter(names)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from lastgood.dsl.canonical import folded
 from lastgood.dsl.compare.lists import words_of
-from lastgood.dsl.compare.values import settled
+from lastgood.dsl.compare.settling import settled
 from lastgood.dsl.document import node_data, node_type
 from lastgood.dsl.index import INNER_STARTS, id_of
 

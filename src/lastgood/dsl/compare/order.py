@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from lastgood.dsl.compare.changes import EdgeChange, NodeChange
-from lastgood.dsl.document import node_type
 from lastgood.dsl.graph import TRIGGERS
 from lastgood.dsl.index import id_of
 
@@ -23,7 +22,9 @@ class Order:
     def __init__(self, old: tuple[Part, Part], new: tuple[Part, Part]) -> None:
         self._ranks: dict[str, Rank] = {node_id: (rank, 0) for rank, node_id in enumerate(_along(*new))}
         before = -1
-        for rank, node_id in enumerate(_along(*old), start=1):
+        # Removed nodes have a rank of their own; without one there is nothing to seek.
+        gone = any(id_of(node.get("id")) not in self._ranks for node in old[0])
+        for rank, node_id in enumerate(_along(*old) if gone else (), start=1):
             if node_id not in self._ranks:
                 self._ranks[node_id] = (before, rank)
             elif not self._ranks[node_id][1]:
@@ -32,7 +33,7 @@ class Order:
     def of_node(self, change: NodeChange) -> tuple[int, Rank]:
         """Entries, ends and answers, then the others along the new graph, each removed one behind the node that it
         came after."""
-        kind = node_type(change.node)
+        kind = change.type
         return 0 if kind in ENTRIES else 1 if kind in ENDS else 2, self._of(change.id)
 
     def of_edge(self, change: EdgeChange) -> tuple[Rank, str, bool, Rank]:

@@ -10,7 +10,7 @@ from lastgood.dsl.canonical import folded
 from lastgood.dsl.compare.changes import Change, Difference, Item, Step, VariableChange, path_text
 from lastgood.dsl.compare.parts import FORMAT, Parts, identities, identity, is_unsaid, parts_of
 from lastgood.dsl.compare.renames import renamer
-from lastgood.dsl.compare.values import same, settled
+from lastgood.dsl.compare.settling import same, settled
 from lastgood.dsl.document import Document, is_note, node_data, node_type
 from lastgood.dsl.index import mapping
 from lastgood.errors import DoesNotFit

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable, Mapping
+from operator import is_
 from typing import Any, Final
 
-from lastgood.dsl.compare.values import written
+from lastgood.dsl.compare.settling import written
 
 type Id = str | float
 
@@ -14,7 +15,9 @@ _ID_KEYS: Final = frozenset(
     | {"belong_to_node_id", "node_id"}
 )
 _FEW: Final = 20
+_IDS: Final = frozenset({str, int, float})
 _REFERENCE: Final = re.compile(r"(\{\{\s*#)([^.#{}\n]{1,200})(?=[.#])")
+_REFERRED: Final = re.compile(r"\{\{\s*#([^.#{}\n]{1,200})(?=[.#])")
 
 
 def renamer(renames: Mapping[Id, Id]) -> Callable[[Any], Any]:
@@ -35,24 +38,42 @@ def _rewriter(renames: Mapping[Id, Id]) -> Callable[[Any], Any]:
     by_text = {str(old): str(new) for old, new in renames.items()}
 
     def text(value: str) -> str:
+        if by_text.keys().isdisjoint(_REFERRED.findall(value)):
+            return value
         parts = _REFERENCE.split(value)
         parts[2::3] = [by_text.get(name, name) for name in parts[2::3]]
         return "".join(parts)
 
-    def rewritten(value: Any, key: str = "") -> Any:
+    def mapping(value: dict[str, Any]) -> dict[str, Any]:
+        rewritten = value
+        for key, item in value.items():
+            kind = type(item)
+            now = item
+            if kind is dict:
+                now = mapping(item)
+            elif kind is list:
+                now = sequence(item)
+            elif key in _ID_KEYS:
+                now = renames.get(item, item) if kind in _IDS else item
+            elif kind is str and "{{" in item:
+                now = text(item)
+            if now is not item:
+                if rewritten is value:
+                    rewritten = dict(value)
+                rewritten[key] = now
+        return rewritten
+
+    def sequence(value: list[Any]) -> list[Any]:
+        names_node = len(value) > 1 and type(value[0]) is type(value[1]) is str and value[0] in by_text
+        if names_node:
+            return [by_text[value[0]], *map(one, value[1:])]
+        rewritten = [*map(one, value)]
+        return value if all(map(is_, value, rewritten)) else rewritten
+
+    def one(value: Any) -> Any:
         kind = type(value)
-        if key in _ID_KEYS and kind in (str, int, float):
-            return renames.get(value, value)
         if kind is str:
             return text(value) if "{{" in value else value
-        if kind is dict:
-            return {
-                k: v if type(v) is str and k not in _ID_KEYS and "{{" not in v else rewritten(v, k)
-                for k, v in value.items()
-            }
-        if kind is list:
-            names_node = len(value) > 1 and type(value[0]) is type(value[1]) is str and value[0] in by_text
-            return [by_text[value[0]], *map(rewritten, value[1:])] if names_node else [*map(rewritten, value)]
-        return value
+        return mapping(value) if kind is dict else sequence(value) if kind is list else value
 
-    return rewritten
+    return one

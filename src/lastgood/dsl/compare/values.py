@@ -1,78 +1,71 @@
 """What differs between two JSON values, mapping by mapping and item by item."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import orjson
-
-from lastgood.dsl.canonical import folded
-from lastgood.dsl.compare.changes import Change, Path
-from lastgood.dsl.compare.lists import items_of, moved, pair_items
+from lastgood.dsl.compare.changes import Change, Item, Path
+from lastgood.dsl.compare.lists import items_of, moved, names_alike, names_of, pair_items
+from lastgood.dsl.compare.settling import same, settled
 
 type IsSelector = Callable[[list[Any], Path], bool]
 """Whether the list at a path is a selector (``["node", "output"]``), which is one value."""
 
 
-def settled(value: Any) -> Any:
-    """`value` as the semantic digest sees it: a copy in which 3.0 is 3."""
-    try:
-        data = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    except TypeError:
-        data = folded(value)  # raises, in words
-    # Only such a float may be another value when folded; how others are spelled is forgotten when they are read.
-    return orjson.loads(folded(value) if b".0" in data else data)
-
-
-def written(value: Any) -> bytes:
-    """Bytes that are equal only for equal values, quickly; where they differ the values may still be the same."""
-    try:
-        return orjson.dumps(value)
-    except TypeError:
-        return folded(value)  # raises, in words
-
-
-def same(old: Any, new: Any) -> bool:
-    """Whether two settled values are one to the digest: 1, true and "1" are three."""
-    if type(old) is not type(new) or old != new:
-        return False
-    # Python finds [1], [true] and [1.0] equal.
-    return not isinstance(old, dict | list) or written(old) == written(new) or folded(old) == folded(new)
-
-
 def compare_values(old: Any, new: Any, is_selector: IsSelector, path: Path = ()) -> tuple[Change, ...]:
-    """The changes that make `new` of `old`, both settled; none exactly when they are the same. Paths begin with
-    `path`; keys of mappings come in their order in `new`, removed ones last."""
-    return () if same(old, new) else tuple(_changes(old, new, is_selector, path))
+    """The changes that make `new` of `old`, both settled, or as good as that: without a float that would be folded.
+    None exactly when they are the same. Paths begin with `path`; keys of mappings come in their order, removed ones
+    last."""
+    found: list[Change] = []
+    if not same(old, new):
+        _changes(old, new, is_selector, path, found)
+    return tuple(found)
 
 
-def _changes(old: Any, new: Any, is_selector: IsSelector, path: Path) -> Iterator[Change]:
-    """The changes between two values that are not the same."""
+def _changes(old: Any, new: Any, is_selector: IsSelector, path: Path, found: list[Change]) -> None:
+    """Add to `found` the changes between two values that are not the same."""
     if isinstance(old, dict) and isinstance(new, dict):
-        for key, value in new.items():
+        for key in sorted(new):
+            value = new[key]
             if key not in old:
-                yield Change((*path, key), "added", None, value)
-            elif not same(old[key], value):
-                yield from _changes(old[key], value, is_selector, (*path, key))
-        for key, value in old.items():
-            if key not in new:
-                yield Change((*path, key), "removed", value, None)
+                found.append(Change((*path, key), "added", None, _own(value)))
+                continue
+            was = old[key]
+            if type(was) is type(value) is str:  # most of them are
+                if was != value:
+                    found.append(Change((*path, key), "changed", was, value))
+            elif not same(was, value):
+                _changes(was, value, is_selector, (*path, key), found)
+        if not old.keys() <= new.keys():
+            gone = (key for key in sorted(old) if key not in new)
+            found += (Change((*path, key), "removed", _own(old[key]), None) for key in gone)
     elif isinstance(old, list) and isinstance(new, list) and not (is_selector(old, path) or is_selector(new, path)):
-        yield from _list_changes(old, new, is_selector, path)
+        _list_changes(old, new, is_selector, path, found)
     else:
-        yield Change(path, "changed", old, new)
+        found.append(Change(path, "changed", _own(old), _own(new)))
 
 
-def _list_changes(old: list[Any], new: list[Any], is_selector: IsSelector, path: Path) -> Iterator[Change]:
+def _list_changes(old: list[Any], new: list[Any], is_selector: IsSelector, path: Path, found: list[Change]) -> None:
+    if names_alike(old, new):
+        names = names_of(new)
+        for place, (was, value) in enumerate(zip(old, new, strict=True)):
+            if not same(was, value):
+                _changes(was, value, is_selector, (*path, Item(names[place], place, place)), found)
+        return
     pairs = pair_items(old, new)
     elsewhere = moved(pairs)
     for item in items_of(old, new, pairs):
         here = (*path, item)
         if item.old is None and item.new is not None:
-            yield Change(here, "added", None, new[item.new])
+            found.append(Change(here, "added", None, _own(new[item.new])))
         elif item.new is None and item.old is not None:
-            yield Change(here, "removed", old[item.old], None)
+            found.append(Change(here, "removed", _own(old[item.old]), None))
         elif item.old is not None and item.new is not None:
             if (item.old, item.new) in elsewhere:
-                yield Change(here, "moved")
+                found.append(Change(here, "moved"))
             if not same(old[item.old], new[item.new]):
-                yield from _changes(old[item.old], new[item.new], is_selector, here)
+                _changes(old[item.old], new[item.new], is_selector, here, found)
+
+
+def _own(value: Any) -> Any:
+    """`value` as a change has it: its own, with sorted keys."""
+    return settled(value) if isinstance(value, dict | list) else value

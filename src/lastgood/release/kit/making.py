@@ -41,7 +41,7 @@ def make(tx: Tx, workflow: Workflow, channel: str, to: str | None = None) -> Kit
     Raises `UnknownChannel`, `UnknownApp`, `UnknownVersion`, `NothingLive`, `NothingGood`."""
     app = apps.get(tx, workflow, channel)
     version = _version(tx, workflow, channels.get(tx, workflow, channel), to)
-    document = versions.document_of(tx, version)
+    document = versions.document_of(tx, version, whole=True)
     server = servers.get(tx, app.target)
     workspace = str(server.facts.get("workspace_id") or "")
     placed, warnings = _plain(document, workspace)

@@ -54,7 +54,8 @@ def see(means: Means, source: Source, app: App, row: Workflow | None = None) -> 
         now = apps.by_pk(tx, app.pk)
         version = versions.by_pk(tx, held.version_pk) if held else None
     known = (now.live_id, now.live_pk) == (row.id if row else None, version.pk if version else None)
-    if known and (row is None or held is not None) and now.gone_at is None and not now.read.get(UNSURE):
+    there = held is not None and held.gone_at is None
+    if known and (row is None or there) and now.gone_at is None and not now.read.get(UNSURE):
         return Seen(now, row, version)
     secrets = source.secrets(app.app_id, row)[0] if row is not None and held is None else {}
 
@@ -77,6 +78,7 @@ def keep_row(tx: Tx, who: Principal, app: App, row: Workflow, secrets: dict[str,
     """The version that Dify's `row` of `app` holds, kept as one where history has none. Raises `InvalidDocument`."""
     held = placements.find(tx, app, row.id)
     if held is not None:
+        placements.set_there(tx, who, app, held)
         return versions.by_pk(tx, held.version_pk)
     workflow = workflows.by_pk(tx, app.workflow_pk)
     note = ": ".join(part for part in (row.marked_name, row.marked_comment) if part)

@@ -88,7 +88,7 @@ def place_of(doing: Doing) -> Place:
         workflow = workflows.find(tx, planned.workflow_id)
         app = apps.get(tx, workflow, planned.channel)
         version = versions.find(tx, to, workflow)
-        document = versions.document_of(tx, version)
+        document = versions.document_of(tx, version, whole=True)
         secrets = versions.secrets_of(tx, version)
     return Place(doing, planned, doing.means.dify(app.target), app, workflow, version, document, secrets)
 

@@ -74,6 +74,7 @@ def restore(means: Means, who: Principal, ref: str, what: str, channel: str = ch
 def _content(tx: Tx, workflow: Workflow, what: str, channel: str) -> tuple[App, dsl.Document, dict[str, str]]:
     if is_version(what):
         version = versions.find(tx, what, workflow)
-        return apps.get(tx, workflow, channel), versions.document_of(tx, version), versions.secrets_of(tx, version)
+        document = versions.document_of(tx, version, whole=True)
+        return apps.get(tx, workflow, channel), document, versions.secrets_of(tx, version)
     draft = drafts.get(tx, what)
     return apps.by_pk(tx, draft.app_pk), drafts.document_of(tx, draft), drafts.secrets_of(tx, draft)

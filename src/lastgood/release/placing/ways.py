@@ -118,8 +118,10 @@ def findings(
         sentence = f"{planned.to_version} has no row on {app.target} any more, so it is published there first."
         yield found("warn", sentence, "re-published")
     if together and writes:
+        channel = "" if planned.channel == channels.LIVE else f" --channel {planned.channel}"
         sentence = (
-            "Several workflows move together by `route` only; the way of this one writes on Dify, step by step."
+            "Several workflows move together by `route` only; the way of this one writes on Dify, step by step. Move "
+            f"it by itself, or let the gateway move it: `lastgood bind {planned.workflow}{channel} --way route`."
         )
         yield found("refuse", sentence, "together")
     if seen.problem is not None:

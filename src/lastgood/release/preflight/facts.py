@@ -55,11 +55,12 @@ class Engine:
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where the version would run. `embedded` is Lastgood's own engine; of others only what the inventory says is
-    known."""
+    known, and the node types where the server tells them (`Unknown`: why not)."""
 
     name: str
     embedded: bool
     inventory: Inventory = Inventory()
+    types: frozenset[str] | Unknown = Unknown("it cannot be asked for its own list")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib import import_module
@@ -48,6 +48,7 @@ from lastgood.release.preflight.nodes import GRAPHS
 from lastgood.release.preflight.standin import standin
 from lastgood.settings import Settings
 from lastgood.targets import engine
+from lastgood.targets.dify import servers
 
 _REMEMBERED: Final = timedelta(days=30)  # as long as shapes are kept
 _MOST_READ: Final = 1000
@@ -93,16 +94,18 @@ class _Readings:
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[str, bool], _Reading] = OrderedDict()
 
-    def of(self, digest: str, document: Document, *, asked: bool) -> _Reading:
-        """What is to be known of `document`; only what is `asked` about is shown to the engine."""
+    def of(self, digest: str, document: Callable[[], Document], *, asked: bool) -> _Reading:
+        """What is to be known of the content `digest`; only what is `asked` about is shown to the engine. `document`
+        reads it, where it is not known yet."""
         with self._lock:
             for key in ((digest, asked), (digest, True)):
                 if key in self._kept:
                     self._kept.move_to_end(key)
                     return self._kept[key]
-        content = attempt(partial(content_of, document))
+        whole = document()
+        content = attempt(partial(content_of, whole))
         found = _Reading(
-            content, attempt(partial(ask_engine, document, digest)) if asked else Unknown("it was not asked")
+            content, attempt(partial(ask_engine, whole, digest)) if asked else Unknown("it was not asked")
         )
         if isinstance(found.content, Unknown) or (asked and isinstance(found.engine, Unknown)):
             return found
@@ -133,6 +136,10 @@ def gather(means: Means, planned: PlannedMove, *, force: bool) -> Facts:
         called = attempt(partial(_called, tx, side.content))
         evidence = attempt(partial(_evidence, tx, workflow, to))
         held = keys.listing(tx, workflow)
+        tells = app is not None and _tells_types(tx, app)
+    target = target_of(workflow, means.settings, app)
+    if app is not None and tells:
+        target = replace(target, types=attempt(partial(_types, means, app)))
     declared = {n: one for n, one in means.settings.middleware.items() if matches(one.workflows, workflow.slug)}
     return Facts(
         workflow=workflow.slug,
@@ -140,7 +147,7 @@ def gather(means: Means, planned: PlannedMove, *, force: bool) -> Facts:
         pointed=now.id if now is not None else None,
         to=side,
         now=beside,
-        target=target_of(workflow, means.settings, app),
+        target=target,
         force=force,
         why=planned.why,
         engine=asked,
@@ -151,6 +158,17 @@ def gather(means: Means, planned: PlannedMove, *, force: bool) -> Facts:
         calls=_recorded(means, partial(_calls, workflow, planned.channel, held, means.settings.rollback.callers)),
         evidence=evidence,
     )
+
+
+def _tells_types(tx: Tx, app: App) -> bool:
+    """Whether the app's server was learnt to tell its node types."""
+    learnt = servers.get(tx, app.target).facts.get("abilities", {}).get("node_types")
+    return isinstance(learnt, Mapping) and bool(learnt.get("value"))
+
+
+def _types(means: Means, app: App) -> frozenset[str]:
+    """The node types that the app's server knows. Raises `DifyError`, `UnknownServer`."""
+    return means.dify(app.target).openapi.node_types()
 
 
 def attempt[T](work: Callable[[], T]) -> T | Unknown:
@@ -208,8 +226,12 @@ def ask_engine(document: Document, digest: str) -> Engine:
 
 
 def _side(tx: Tx, version: Version, *, asked: bool = False) -> tuple[Side, Engine | Unknown]:
+    read = partial(versions.document_of, tx, version)
     try:
-        reading = _readings.of(version.digest, versions.document_of(tx, version), asked=asked)
+        if asked:  # what is gone to is read each time, whatever is known of it: it may be damaged since
+            whole = read()
+            read = partial(_same, whole)
+        reading = _readings.of(version.digest, read, asked=asked)
         damaged = False
     except DamagedContent as error:
         unread = Unknown(_reason(error))
@@ -225,6 +247,10 @@ def _side(tx: Tx, version: Version, *, asked: bool = False) -> tuple[Side, Engin
         why=_why(tx, version),
     )
     return side, reading.engine
+
+
+def _same(document: Document) -> Document:
+    return document
 
 
 def _why(tx: Tx, version: Version) -> str:

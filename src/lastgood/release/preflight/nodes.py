@@ -6,7 +6,7 @@ from typing import Final
 from lastgood.dsl.rules import listed
 from lastgood.release.plan import Verdict
 from lastgood.release.preflight.content import Content
-from lastgood.release.preflight.facts import Answer, Engine, Facts, Unlearnt, in_service, known
+from lastgood.release.preflight.facts import Answer, Engine, Facts, Unknown, Unlearnt, in_service, known
 
 _MOST: Final = 5
 
@@ -45,6 +45,9 @@ def nodes(facts: Facts) -> Iterator[Answer]:
         return
     now = in_service(facts)
     running = now.types if now is not None else frozenset()
+    if not isinstance(facts.target.types, Unknown):
+        yield from _asked(facts, content.types - running, facts.target.types)
+        return
     strange = content.types - DIFY - running
     young = {kind: since for kind in content.types - running if (since := _SINCE.get(kind))}
     if strange:
@@ -62,7 +65,30 @@ def nodes(facts: Facts) -> Iterator[Answer]:
             "newer types",
         )
     if not strange and not young:
-        yield Answer("pass", f"Every node type of {to} is one that Dify has.")
+        why = facts.target.types.reason
+        yield Answer("pass", f"Every node type of {to} is one that Dify has; as to {facts.target.name}, {why}.")
+
+
+def _asked(facts: Facts, types: frozenset[str], told: frozenset[str]) -> Iterator[Answer]:
+    """What the target itself says of `types` (those in service run there). What Dify is known to have may be left out
+    of the list, as what only stands inside other nodes."""
+    to, name = facts.to.version, facts.target.name
+    missing, doubtful = types - told - DIFY, (types - told) & DIFY
+    if missing:
+        yield Answer(
+            "refuse",
+            f"{name} says that it does not know the node types {listed(sorted(missing), _MOST)} of {to}: it would "
+            "take the version, and every run would fail. Go to another version.",
+        )
+    if doubtful:
+        yield Answer(
+            "warn",
+            f"{name} does not list the node types {listed(sorted(doubtful), _MOST)} of {to}, which Difys have. Make "
+            "sure that it knows them.",
+            "not listed",
+        )
+    if not missing and not doubtful:
+        yield Answer("pass", f"{name} says that it knows every node type of {to}.")
 
 
 def loads(facts: Facts) -> Iterator[Answer]:

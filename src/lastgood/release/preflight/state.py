@@ -18,7 +18,7 @@ def state(facts: Facts) -> Iterator[Answer]:
         yield Answer(
             "refuse",
             f"{to.version} is failed ({to.why or 'no reason kept'}). Go to a proven version, or force it with a "
-            "reason and the permission rollback:force.",
+            "reason and the permission workflow:rollback:force.",
         )
     elif to.state == "failed":
         yield Answer("warn", f"{to.version} is failed ({to.why or 'no reason kept'}), and gone to by force.")

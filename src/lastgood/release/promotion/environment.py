@@ -79,10 +79,10 @@ class _Variables:
             return placed
         if given is not None and given.how != "source":
             return {**placed, "value": self._typed(name, item, given)}
-        if given is None and there is not None and there.get("value_type") == item.get("value_type"):
+        if given is None and there is not None and _kind(there) == _kind(item):
             self._keep(name, secret=False, origin="target")
             self.say(name, "pass", f"{name} keeps the value that {self.standing.channel} has.")
-            return {**placed, "value": there.get("value")}
+            return {**placed, "value": there.get("value"), "value_type": there.get("value_type")}
         self._keep(name, secret=False, origin="source")
         why = "as the overlay says" if given else f"since {self.standing.channel} has none"
         self.say(name, "pass" if given else "warn", f"{name} takes the value of {self.standing.source}, {why}.")
@@ -132,6 +132,12 @@ class _Variables:
         self._keep(name, secret=False, origin="overlay")
         self.say(name, "pass", f"{name} takes the value of the overlay.")
         return value
+
+
+def _kind(item: Mapping[str, Any]) -> str:
+    """The type of a variable; exports tell two kinds of numbers apart, which the API does not."""
+    kind = text(item.get("value_type"))
+    return "number" if kind in _NUMBERS else kind
 
 
 def _number(value: str) -> int | float | str:

@@ -122,7 +122,7 @@ def prepare(means: Means, wanted: Wanted) -> Ready:
         if origin.version_pk is None:
             raise NothingLive(channel=origin.name, workflow=workflow.slug)
         version = versions.by_pk(tx, origin.version_pk)
-        document = versions.document_of(tx, version)
+        document = versions.document_of(tx, version, whole=True)
         if not document.has_graph:
             raise NoGraph(version=version.id, mode=document.mode)
         standing = versions.by_pk(tx, target.version_pk) if target.version_pk is not None else None

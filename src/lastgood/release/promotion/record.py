@@ -84,7 +84,13 @@ def promoted_from(tx: Tx, version: Version) -> dict[str, Any] | None:
     origin = detail["from"]
     try:
         source = versions.find(tx, origin["version"])
-        proof = prove(versions.document_of(tx, version), versions.document_of(tx, source), version, source, detail)
+        proof = prove(
+            versions.document_of(tx, version, whole=True),
+            versions.document_of(tx, source, whole=True),
+            version,
+            source,
+            detail,
+        )
     except LastgoodError as error:
         proof = Proof(False, f"It cannot be proven: {error}")
     return {

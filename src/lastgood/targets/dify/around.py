@@ -27,6 +27,7 @@ _NOISE = frozenset(
         "code",
     }
 )
+_OF_TOOL = ("description", "parameters", "output_schema", "privacy_policy")
 _LONGEST = 255
 
 
@@ -131,11 +132,14 @@ def _trigger(one: Trigger) -> dict[str, Any]:
 
 
 def _mcp(one: McpServer) -> Seen:
-    return Seen({"name": one.name, "status": one.status, "description": one.description}, one.code)
+    # What clients are told of the inputs is the server's own, and follows no version.
+    told = {"name": one.name, "status": one.status, "description": one.description}
+    return Seen({**told, "parameters": one.raw.get("parameters")}, one.code)
 
 
 def _tool(one: WorkflowTool) -> Seen:
-    return Seen({"id": one.id, "name": one.name, "label": one.label, "synced": one.synced})
+    told = {name: one.raw.get(name) for name in _OF_TOOL if name in one.raw}
+    return Seen({"id": one.id, "name": one.name, "label": one.label, "synced": one.synced, **told})
 
 
 def _text(key: ApiKey) -> str | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from lastgood.errors import DifyError, DifyMissing
+from lastgood.errors import DifyError, DifyLacks, DifyMissing
 from lastgood.targets.dify.caller import Caller
 from lastgood.targets.dify.client import Client
 from lastgood.targets.dify.console import MOST_COMMENT, MOST_NAME
@@ -54,6 +54,8 @@ class Capabilities:
     """Whether publish refuses a draft that changed."""
     openapi: Learnt[bool]
     """The routes for tools, ``/openapi/v1``."""
+    node_types: Learnt[bool]
+    """Tell which node types it knows."""
     export_secrets: Learnt[bool]
     """Whether the account may export documents with secret values."""
 
@@ -86,6 +88,7 @@ def learn(client: Client) -> Capabilities:
         publish_comment=Learnt(MOST_COMMENT, "assumed", "Every recorded server takes so many; no more are sent."),
         publish_hash=Learnt(False, "assumed", "No recorded server looks at one, so what was published is read back."),
         openapi=_openapi(caller),
+        node_types=_node_types(client),
         export_secrets=_exports(workspace.role),
     )
 
@@ -149,6 +152,16 @@ def _openapi(caller: Caller) -> Learnt[bool]:
     except (DifyError, ValueError, TypeError):
         return Learnt(False, "assumed", "The question failed.")
     return Learnt(there, "asked", f"/openapi/v1/_version is answered {reply.status}.")
+
+
+def _node_types(client: Client) -> Learnt[bool]:
+    try:
+        number = len(client.openapi.node_types())
+    except DifyLacks:
+        return Learnt(False, "asked", "/openapi/v1/node-types is refused, or not there.")
+    except DifyError as error:
+        return Learnt(False, "assumed", f"It does not tell them: {error}")
+    return Learnt(True, "asked", f"/openapi/v1/node-types lists {number}.")
 
 
 def _exports(role: str) -> Learnt[bool]:

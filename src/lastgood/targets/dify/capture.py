@@ -124,8 +124,9 @@ def capture_app(source: Source, app: forms.App, *, everything: bool = False) -> 
 
 
 def known_rows(tx: Tx, app: App) -> Known:
-    """What is known of Dify's rows of `app`."""
-    rows, unreadable = placements.listing(tx, app), app.read.get("unreadable", [])
+    """What is known of Dify's rows of `app`; not those that are gone, so that one which is back is noticed."""
+    rows = [row for row in placements.listing(tx, app) if row.gone_at is None]
+    unreadable = app.read.get("unreadable", [])
     # The top of the last capture that came to its end, and what capture itself found, the oldest first.
     ends = [row.placed_id for row in rows if row.operation is None or row.placed_id == app.read.get("top")]
     return Known(frozenset([*(row.placed_id for row in rows), *unreadable]), frozenset([*ends, *unreadable]))
@@ -220,6 +221,10 @@ def _keep(
     for row, secrets, why in batch:
         if row.id in known:
             continue  # another pass was quicker
+        if (back := placements.find(tx, held, row.id)) is not None:
+            placements.set_there(tx, source.who, held, back)
+            again += 1
+            continue
         try:
             document = document_of(workflow, row, secrets)
         except InvalidDocument as error:

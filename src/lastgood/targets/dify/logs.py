@@ -89,7 +89,8 @@ def read(source: Source, app_id: str) -> list[str]:
     except (DifyUnreachable, DifyBusy, DifySignInRefused):
         raise
     except DifyMissing as error:
-        if error.data.get("code") == "app_not_found":
+        # A chatflow that a route does not take is answered so too.
+        if error.data.get("code") == "app_not_found" and held.mode == "workflow":
             raise
         return []
     except DifyError:
@@ -150,10 +151,20 @@ def _log(client: Client, app_id: str) -> Iterator[Entry]:
 
 
 def _runs(client: Client, app_id: str) -> Iterator[Entry]:
-    """A chatflow's runs: it has no such log, and its list does not tell the web app from the API."""
+    """A chatflow's runs, whatever asked for them: it has no such log, and its list does not tell the web app from the
+    API. Both of the routes that list them tell the same; a server has at least one."""
     last: str | None = None
+    chat = True
     for _ in range(_MOST_PAGES):
-        page = client.runs.runs(app_id, after=last, limit=MOST_PER_PAGE)
+        try:
+            page = client.runs.runs(app_id, after=last, limit=MOST_PER_PAGE, chat=chat)
+        except (DifyUnreachable, DifyBusy, DifySignInRefused):
+            raise
+        except DifyError:
+            if not chat or last is not None:
+                raise
+            chat = False
+            page = client.runs.runs(app_id, after=last, limit=MOST_PER_PAGE)
         for run in page.items:
             if run.created_at is not None:
                 yield _entry(run, run.triggered_from or "app-run", run.created_at)

@@ -84,16 +84,22 @@ class Runs(Asker):
         )
 
     def runs(
-        self, app: str, *, after: str | None = None, limit: int = MOST_PER_PAGE, triggered_from: str = "app-run"
+        self,
+        app: str,
+        *,
+        after: str | None = None,
+        limit: int = MOST_PER_PAGE,
+        triggered_from: str = "app-run",
+        chat: bool = False,
     ) -> Page[Run]:
         """Runs, newest first, those after the run `after`. Dify lists debug runs alone unless told otherwise, and
-        takes ``app-run`` or ``debugging``; runs of webhooks are in `logs` only."""
+        takes ``app-run`` or ``debugging``; runs of webhooks are in `logs` only. `chat` asks the route of chatflows,
+        which Dify's own page for them does; it was not recorded."""
         extra: dict[str, str | int] = {"triggered_from": triggered_from}
         if after is not None:
             extra["last_id"] = uuid(after)
-        return self.page(
-            f"/apps/{uuid(app)}/workflow-runs", f"list the runs of app {app}", "data", Run.read, limit=limit, **extra
-        )
+        path = f"/apps/{uuid(app)}/{'advanced-chat/' if chat else ''}workflow-runs"
+        return self.page(path, f"list the runs of app {app}", "data", Run.read, limit=limit, **extra)
 
     def run(self, app: str, run: str) -> Run:
         """A run, with the graph it ran in `raw`."""

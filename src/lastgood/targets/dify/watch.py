@@ -171,9 +171,13 @@ def _rows(source: Source, app: forms.App) -> list[str]:
     app_id = app.id
     with source.store.read() as tx:
         held = source.app(tx, app_id)
-        rows = [one for one in placements.listing(tx, held) if one.gone_at is None] if held else []
+        every = placements.listing(tx, held) if held else []
         unreadable = held.read.get("unreadable", []) if held else []
-    if held is None or not rows:
+    rows = [one for one in every if one.gone_at is None]
+    if held is None or not every:
+        return []
+    if not rows:  # all are gone; they may be back
+        capture_app(source, app)
         return []
     console = source.client.console
     # With versions that cannot be kept, which one is the last is not known.
