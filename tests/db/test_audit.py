@@ -48,9 +48,8 @@ def used() -> Iterator[tuple[str, str]]:
                     if isinstance(inner, ast.JoinedStr) and name != "may":
                         text = ast.unparse(inner)[2:-1]
                         yield from ((one, place) for one in MADE.get(text, [text]))
-            elif isinstance(part, ast.Constant) and ACTION.fullmatch(str(part.value)):
-                if str(part.value).partition(":")[0] in nouns and part.value not in OTHERS:
-                    yield str(part.value), place
+            elif isinstance(part, ast.Constant) and isinstance(part.value, str) and ACTION.fullmatch(part.value):
+                yield from ((one, place) for one in {part.value} - OTHERS if one.partition(":")[0] in nouns)
 
 
 def test_every_action_that_the_code_uses_has_a_code() -> None:
