@@ -9,7 +9,6 @@ import re
 import warnings
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from lastgood import dsl
