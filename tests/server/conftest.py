@@ -75,10 +75,18 @@ class Api:
         body = {"document": dsl.to_yaml(document(text)), **more}
         return str(self.post(f"/v1/workflows/{workflow}/versions", body, status=201)["version"]["id"])
 
-    def move(self, kind: str, generation: int, workflow: str = "greet", status: int = 200, **body: Any) -> Any:
+    def move(
+        self,
+        kind: str,
+        generation: int,
+        workflow: str = "greet",
+        status: int = 200,
+        token: str | None = None,
+        **body: Any,
+    ) -> Any:
         """Publish or roll back `live` from `generation`."""
         path = f"/v1/workflows/{workflow}/channels/live/{kind}"
-        return self.post(path, body, status=status, headers={"If-Match": f'"{generation}"'})
+        return self.post(path, body, status=status, token=token, headers={"If-Match": f'"{generation}"'})
 
 
 @pytest.fixture

@@ -7,15 +7,16 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.routing import APIRoute
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from starlette.routing import Route
 
-from lastgood.access import decisions
-from lastgood.access.decisions import Decision
+from lastgood.access import grants, tokens
+from lastgood.access.grants import Grant
 from lastgood.db import tables
 from lastgood.db.store import Store
 from lastgood.server.app import make_app
 from support.documents import document
+from support.scene import ALICE
 from support.stores import on_sqlite
 
 from .conftest import LOCAL, Api, Client
@@ -33,6 +34,7 @@ PATH = {
     "server": "some-dify",
     "draft": "dr-abcdefgh",
     "person": "u1002",
+    "role": "viewer",
     "token": "ci",
 }
 
@@ -160,10 +162,22 @@ def test_a_token_never_comes_back_in_an_answer(api: Api) -> None:
                 assert token not in answer.text + str(answer.headers)
 
 
-def test_who_may_not_is_told_so_and_it_is_kept(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        decisions, "check_permission", lambda store, who, action, resource: Decision(False, "not on a Monday")
-    )
+def a_token(store: Store, name: str, *granted: tuple[str, str]) -> str:
+    """The value of a token `name` that has these (role, on what)."""
+    value = tokens.new_token()
+
+    def work(tx: Any) -> None:
+        row = {"name": name, "hash": tx.ring.lookup(value), "created_at": tx.now}
+        tx.connection.execute(insert(tables.token), row)
+        for role, on in granted:
+            grants.put(tx, ALICE, Grant(f"token:{name}", role, on))
+
+    store.write(work)
+    return value
+
+
+def test_who_may_not_is_told_so_and_it_is_kept(api: Api) -> None:
+    token = a_token(api.store, "nobody")
     actions_of = {
         (method, route.path): actions(route)[0]
         for route in routes(api.app)
@@ -172,28 +186,25 @@ def test_who_may_not_is_told_so_and_it_is_kept(api: Api, monkeypatch: pytest.Mon
     }
     for (method, path), action in zip(guarded(api.app), actions_of.values(), strict=True):
         before = len(audited(api.store))
-        body = is_problem(api.ask(method, path), 403)
-        assert body["detail"].startswith(f"admin may not {action} on ")
-        assert "not on a Monday" in body["detail"]
+        more = {"params": {"subject": "somebody-else"}} if path == "/v1/can" else {}
+        body = is_problem(api.ask(method, path, token=token, **more), 403)
+        assert body["detail"].startswith(f"nobody may not {action} on ")
+        assert f"no role of token:nobody allows {action} on" in body["detail"]
         rows = audited(api.store)[before:]
-        assert [(actor, what, result) for actor, what, _, result in rows] == [("admin", action, "denied")], path
+        assert [(actor, what, result) for actor, what, _, result in rows] == [("nobody", action, "denied")], path
 
 
-def test_going_to_a_failed_version_asks_for_its_own_permission(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_going_to_a_failed_version_asks_for_its_own_permission(api: Api) -> None:
     good, bad = api.push("good"), api.push("bad")
     api.move("publish", 0, version=good)
     api.post(f"/v1/versions/{bad}/mark", {"state": "failed", "reason": "wrong totals"})
-    monkeypatch.setattr(
-        decisions,
-        "check_permission",
-        lambda store, who, action, resource: Decision(action != "workflow:rollback:force", "the rule"),
-    )
+    token = a_token(api.store, "ops", ("releaser", "*"))
     for kind, body in (("publish", {"version": bad}), ("rollback", {"to": bad})):
         before = len(audited(api.store))
-        answer = api.move(kind, 1, status=403, force=True, reason="I must", **body)
+        answer = api.move(kind, 1, status=403, force=True, reason="I must", token=token, **body)
         assert "workflow:rollback:force" in answer["detail"]
         kept = [(actor, action, result) for actor, action, _, result in audited(api.store)[before:]]
-        assert kept == [("admin", "workflow:rollback:force", "denied")]
+        assert kept == [("ops", "workflow:rollback:force", "denied")]
     assert api.get("/v1/workflows/greet/channels/live")["version"] == good
 
 

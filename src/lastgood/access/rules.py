@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 from lastgood.access import globs
 from lastgood.errors import InvalidRequest
@@ -60,7 +60,8 @@ def check_resource(pattern: str, where: str = "resources") -> str:
     return pattern
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)  # each is only itself, which makes it a quick key
+class Part:
     """One rule for one action: on which resources (`matches` None: on all), and the patterns that say so."""
 
     allows: bool

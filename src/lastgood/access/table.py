@@ -6,7 +6,7 @@ did not change, and is put in its place in one step: who is being answered goes 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import time
-from typing import Final, NamedTuple
+from typing import Final
 
 from lastgood.access import globs
 from lastgood.access.rules import BUILT_IN, EVERYTHING, Part, Ready, Rule
@@ -15,9 +15,10 @@ from lastgood.db.tx import parse_time
 
 SERVICE: Final = "service"  # the role of our own jobs
 LOCAL: Final = "local"
+_MOST = 200  # actions for which a holder keeps what it found: names of channels are anybody's
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Decision:
     """The answer, and the rule that gave it."""
 
@@ -25,14 +26,23 @@ class Decision:
     reason: str
 
 
-class Held(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
     """A role that somebody has on what `pattern` stands for, until a time (Unix seconds); `how` it is theirs is told
-    in reasons."""
+    in reasons. `answers` keeps what was said by it, because to make a sentence takes longer than to decide."""
 
     role: str
     pattern: str
     until: float | None = None
     how: str = "granted"
+    answers: dict[Part, Decision] = field(default_factory=dict)
+
+    def answer(self, part: Part) -> Decision:
+        """What `part`, a rule of the role, answers."""
+        told = f"role {self.role}, {self.how} on {self.pattern}, {part.sentence}"
+        found = Decision(part.allows, told if part.allows else f"denied by {told}")
+        self.answers[part] = found
+        return found
 
 
 def held(role: str, pattern: str, expires_at: str | None) -> Held:
@@ -40,14 +50,18 @@ def held(role: str, pattern: str, expires_at: str | None) -> Held:
     return Held(role, pattern, parse_time(expires_at).timestamp() if expires_at else None)
 
 
+type Parts = tuple[tuple[Held, Part], ...]
+
+
 class Holder:
     """All that one subject has, by what it is on, so that only what concerns a resource is looked at."""
 
-    __slots__ = ("_everywhere", "_exact", "_globs", "_prefixes", "all")
+    __slots__ = ("_everywhere", "_exact", "_globs", "_merged", "_prefixes", "all")
 
     def __init__(self, all: Iterable[Held]) -> None:
         self.all = tuple(all)
         self._everywhere = tuple(one for one in self.all if one.pattern == EVERYTHING)
+        self._merged: tuple[Mapping[str, Ready], dict[str, Parts]] = ({}, {})
         self._exact: dict[str, tuple[Held, ...]] = {}
         prefixes: dict[int, dict[str, tuple[Held, ...]]] = {}
         others = []
@@ -64,11 +78,25 @@ class Holder:
         self._prefixes = tuple(prefixes.items())
         self._globs = tuple(others)
 
+    def everywhere(self, roles: Mapping[str, Ready], action: str) -> Parts:
+        """The rules for `action` of what is held on everything, those that deny first: of many roles, few say
+        something of an action."""
+        of, merged = self._merged
+        if of is not roles:  # a role changed
+            merged = {}
+            self._merged = roles, merged
+        found = merged.get(action)
+        if found is None:
+            parts = [(one, part) for one in self._everywhere if one.role in roles for part in roles[one.role][action]]
+            found = tuple(sorted(parts, key=lambda pair: pair[1].allows))
+            if len(merged) >= _MOST:
+                merged.clear()
+            merged[action] = found
+        return found
+
     def on(self, resource: str) -> tuple[Held, ...]:
-        """What concerns `resource`."""
-        found = self._everywhere
-        if self._exact and resource in self._exact:
-            found += self._exact[resource]
+        """What concerns `resource`, beside what is held on everything."""
+        found = self._exact.get(resource, ())
         for length, heads in self._prefixes:
             more = heads.get(resource[:length])
             if more is not None:
@@ -96,21 +124,28 @@ class Table:
     def decide(self, subject: str, holder: Holder, action: str, resource: str) -> Decision:
         """Whether the subject, who has what `holder` says, may do `action` on `resource`. What denies wins, whichever
         role it is in."""
-        found: tuple[Held, Part] | None = None
+        found: Decision | None = None
         roles = self.roles
+        for one, part in holder.everywhere(roles, action):
+            if part.matches is None or part.matches(resource):
+                if one.until is not None and one.until <= time():
+                    continue
+                found = one.answers.get(part) or one.answer(part)
+                break
+        if found is not None and not found.allowed:
+            return found
         for one in holder.on(resource):
             rules = roles.get(one.role)
             if rules is None or (one.until is not None and one.until <= time()):
                 continue
             for part in rules[action]:
                 if part.matches is None or part.matches(resource):
-                    if not part.allows:
-                        return Decision(False, f"denied by {_told(one, part)}")
-                    found = found or (one, part)
+                    answer = one.answers.get(part) or one.answer(part)
+                    if not answer.allowed:
+                        return answer
+                    found = found or answer
                     break
-        if found is None:
-            return Decision(False, f"no role of {subject} allows {action} on {resource}")
-        return Decision(True, _told(*found))
+        return found or Decision(False, f"no role of {subject} allows {action} on {resource}")
 
     def anywhere(self, subject: str, holder: Holder, action: str, kind: str) -> Decision:
         """Whether there can be a resource of `kind` on which the subject may do `action`."""
@@ -126,14 +161,10 @@ class Table:
                 continue
             for part in rules[action]:
                 if part.allows and globs.begins(part.resource, head):
-                    found = found or Decision(True, _told(one, part))
+                    found = found or one.answer(part)
                 elif not part.allows and _covers(one.pattern, head) and _covers(part.resource, head):
-                    return Decision(False, f"denied by {_told(one, part)}")
+                    return one.answer(part)
         return found or Decision(False, f"no role of {subject} allows {action} on any {kind}")
-
-
-def _told(one: Held, part: Part) -> str:
-    return f"role {one.role}, {one.how} on {one.pattern}, {part.sentence}"
 
 
 def _covers(pattern: str, head: str) -> bool:
