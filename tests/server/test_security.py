@@ -225,7 +225,7 @@ def test_a_look_up_of_a_token_tells_nothing_by_its_time(store: Store) -> None:
 
 def test_the_way_is_settled_before_anything_else(store: Store) -> None:
     """The outermost of our layers is the doorstep, then the limit on bodies: no route is reached past them."""
-    kinds = [layer.cls for layer in make_app(store).user_middleware]
+    kinds: list[object] = [layer.cls for layer in make_app(store).user_middleware]
     assert kinds == [doorstep.Doorstep, doorstep.BodyLimit]
 
 
