@@ -8,10 +8,20 @@ import pytest
 from argon2 import PasswordHasher
 from argon2.profiles import CHEAPEST
 
-from cli.conftest import Run
+from cli.conftest import Run, _surround
 from lastgood.access import passwords
+from support.stores import copy_sqlite
 
 GOOD = "correct horse battery"
+
+
+@pytest.fixture
+def home(sqlite_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data directory with nobody in it yet: no history is needed here."""
+    home = tmp_path / "home"
+    copy_sqlite(sqlite_template, home)
+    _surround(monkeypatch, home)
+    return home
 
 
 @pytest.fixture(autouse=True)
