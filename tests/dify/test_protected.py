@@ -95,3 +95,17 @@ def test_publishing_there_waits(here: Ground) -> None:
     here.run("rollback")
     with pytest.raises(ApprovalNeeded):
         here.enter("publish", here.bad)
+
+
+def test_an_app_and_its_keys_leave_a_protected_channel_by_two(here: Ground) -> None:
+    channel = here.channel
+    body = {"server": "prod", "app": here.fake.id, "move": True}
+    app = make_app(here.store, local_token=LOCAL)
+    try:
+        client = Client(app, {"Authorization": f"Bearer {LOCAL}"})
+        refused = client.post("/v1/workflows/elsewhere/apps", json=body)
+    finally:
+        app.state.context.close()
+    assert refused.status_code == 409, refused.text
+    assert refused.json()["type"].endswith("approval-needed")
+    assert here.channel == channel

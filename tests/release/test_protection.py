@@ -414,6 +414,7 @@ def test_a_rule_as_people_write_it(tmp_path: Path) -> None:
 _SOURCES = Path(planning.__file__).parents[1]
 _MOVERS = {
     "targets/dify/capture.py": "the first capture, of a channel that points to nothing",
+    "history/rebinding.py": "the first capture again, where an app goes to a channel that points to nothing",
     "release/rehearsal.py": "the shadow channel, which is never protected",
     "release/moves.py": "the moves themselves",
     "release/steps.py": "an operation that was accepted",

@@ -9,8 +9,10 @@ from lastgood.access import decisions
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
 from lastgood.errors import InvalidRequest, UnknownWorkflow
-from lastgood.history import apps, integrations, rebinding, workflows
+from lastgood.history import apps, channels, integrations, rebinding, workflows
 from lastgood.history.apps import Way
+from lastgood.release import planning
+from lastgood.release.plan import Plan, PlannedMove
 from lastgood.server.context import Context, Served, may, record_read
 from lastgood.targets.dify import connecting, forms, servers
 from lastgood.targets.dify import signin as ways
@@ -174,7 +176,26 @@ def bind_app(
             target=body.server, app=found.id, name=found.name, mode=found.mode, way=body.way or "publish",
         ).public()  # fmt: skip
 
-    return served.store.write(work)
+    leaving = _leaving(served, workflow, body, found.id) if found and body.move else None
+    if leaving is None:
+        return served.store.write(work)
+    return planning.guard(served.means(), who, leaving, lambda tx, _: work(tx))
+
+
+def _leaving(served: Context, workflow: str, body: "Binding", app_id: str) -> Plan | None:
+    """That a channel loses the app that runs it, and with it the keys that open it, as a plan: a protected channel
+    loses it by two people only. None where it loses none, or points to nothing."""
+    with served.store.read() as tx:
+        held = apps.find(tx, body.server, app_id)
+        if held is None or (workflow in (held.slug, held.workflow_id) and held.channel == body.channel):
+            return None
+        pointer = channels.get(tx, workflows.by_pk(tx, held.workflow_pk), held.channel)
+    if pointer.version is None:
+        return None
+    reason = f"the app {held.name} goes to {body.channel} of {workflow}"
+    version, generation = pointer.version, pointer.generation
+    move = PlannedMove(held.workflow_id, held.slug, held.channel, version, version, generation, why=reason)
+    return Plan("adopt", (move,), reason=reason)
 
 
 @router.get("/workflows/{workflow}/integrations", summary="What is around its apps and in no version")
