@@ -40,7 +40,7 @@ NAME, ROW = "hr", ">out"
 IN, OUT = "roles", "grants"
 WHO = Principal(f"grants-{NAME}", "service")
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["benchmarks.sync", "lastgood.db.migrations"])
+_CONTEXT.set_forkserver_preload(["confluent_kafka", "lastgood.access.sync.topic", "lastgood.db.migrations"])
 _ROLES = ("viewer", "editor", "releaser", "approver", "auditor")
 _RESOURCES = ("*", "*", "workflow:prod-*", "workflow:invoice")
 

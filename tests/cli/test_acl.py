@@ -3,22 +3,27 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from lastgood.access.sync import dead, sources
 from lastgood.access.sync.events import Around
+from lastgood.cli import main
 from lastgood.db.store import open_store
-from support.stores import clean_settings
+from lastgood.db.tx import Tx
+from support.stores import clean_settings, copy_sqlite
 
-from .conftest import script
 
-
-def test_what_people_see_of_sources_and_dead_events(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    home.mkdir()
+def test_what_people_see_of_sources_and_dead_events(
+    sqlite_template: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy_sqlite(sqlite_template, home)
+    monkeypatch.setenv("LASTGOOD_HOME", str(home))
 
     def lastgood(*words: str, code: int = 0) -> str:
-        done = script(home, "lastgood", "acl", *words)
-        assert done.code == code, done.err + done.out
-        return done.out + done.err
+        done = main.run(["acl", *words])
+        told = capsys.readouterr()
+        assert done == code, told
+        return told.out + told.err
 
     assert "No source of permissions is declared" in lastgood("status")
     (home / "lastgood.toml").write_text('[grants.hr]\nkind = "push"\n')
@@ -28,9 +33,9 @@ def test_what_people_see_of_sources_and_dead_events(tmp_path: Path) -> None:
     assert "tells events only" in lastgood("repair", "--source", "hr", code=1)
     store = open_store(clean_settings(home))
 
-    def bury(tx: object) -> None:
-        sources.ensure(tx, "hr", "push")  # type: ignore[arg-type]
-        dead.keep(tx, "hr", "m/0", 0, b"{", Around(), "it is not JSON")  # type: ignore[arg-type]
+    def bury(tx: Tx) -> None:
+        sources.ensure(tx, "hr", "push")
+        dead.keep(tx, "hr", "m/0", 0, b"{", Around(), "it is not JSON")
 
     store.write(bury)
     store.close()

@@ -203,9 +203,9 @@ QUICK: list[tuple[Callable[[pytest.MonkeyPatch], None], str]] = [
     (keep_no_draft, "1.13.0"),
     (record_no_row, "1.14.2"),
     (publish_another_version, "1.13.0"),
-    (leave_our_draft, "1.14.2"),
 ]
 SLOW: list[tuple[Callable[[pytest.MonkeyPatch], None], str]] = [
+    (leave_our_draft, "1.14.2"),
     (forget_secrets_when_comparing, "1.14.2"),
     (leave_variables_out, "1.13.0"),
     (leave_secret_ones_out, "1.14.2"),

@@ -5,9 +5,16 @@ from typing import Any
 import pytest
 
 from dify_server import FakeDify
+from dify_server.world import ADMIN_KEY
+from lastgood.access.sync.intake import held
+from lastgood.catalogue import GrantSource
+from lastgood.db.store import Store
 from lastgood.errors import DifyMissing
+from lastgood.server.syncing import Syncing, principal_of
+from lastgood.targets.dify import AdminKey
 from lastgood.targets.dify.roster import Roster, Thing
 from lastgood.targets.dify.wire import Call
+from support.stores import on_sqlite
 
 from .conftest import Connect, admin
 
@@ -69,3 +76,25 @@ def test_what_was_recorded_is_read_from_the_stand_in(dify: FakeDify, client_of: 
     members = roster("members")
     assert members is not None and Thing(alice.id, "alice@example.com") in members
     assert roster("tools", "workflow") == () and roster("knowledge_bases") is None
+
+
+@on_sqlite
+def test_members_are_granted_what_they_are_in_dify(
+    newer: FakeDify, client_of: Connect, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By their address, as long as they are active and have a role that has one of ours."""
+    alice = newer.world.add_account("alice")
+    home = alice.home
+    for name, role in (("ed", "editor"), ("nora", "normal"), ("dan", "dataset_operator"), ("gone", "admin")):
+        newer.world.people.add(name, f"{name}@example.com", home, role)
+    newer.world.people.accounts[-1].status = "banned"
+    declared = store.settings.model_copy(update={"grants": {"dify": GrantSource(kind="dify", server="prod")}})
+    monkeypatch.setattr(store, "settings", declared)
+    client = client_of(newer, AdminKey(ADMIN_KEY, home))
+    syncing = Syncing(store, {"prod": client}.__getitem__)
+    report = syncing.check("dify", principal_of("dify"), "full", repair=True)
+    with store.read() as tx:
+        found = {(user.partition("@")[0], role) for user, role, _ in held(tx, "dify")}
+    assert {("ed", "editor"), ("nora", "viewer"), ("alice", alice.roles[home].replace("owner", "admin"))} <= found
+    assert not {"dan", "gone"} & {user for user, _ in found}
+    assert report.kept_out == 1

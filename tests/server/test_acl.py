@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -24,9 +25,10 @@ from lastgood.catalogue import GrantSource
 from lastgood.db import tables as t
 from lastgood.db.audit import Principal
 from lastgood.db.store import Store
+from lastgood.db.tx import utc_text
 from lastgood.release.checks import access as checked
 from lastgood.server.app import make_app
-from lastgood.server.syncing import principal_of
+from lastgood.server.syncing import due, principal_of
 from support.scene import ALICE
 from support.stores import on_sqlite
 
@@ -417,3 +419,28 @@ def test_two_servers_share_the_sources_out(api: Api, monkeypatch: pytest.MonkeyP
         one.syncing.stop()
     with api.store.read() as tx:
         assert sources.get(tx, "hr").owner is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "full", "incremental", "due_now"),
+    [
+        (GrantSource(kind="kafka", url="http://x"), None, None, "full"),
+        (GrantSource(kind="kafka", url="http://x"), 23.9, 0.9, None),
+        (GrantSource(kind="kafka", url="http://x"), 23.9, 1.1, "incremental"),
+        (GrantSource(kind="kafka", url="http://x"), 24.1, 0.1, "full"),
+        (GrantSource(kind="kafka", url="http://x", full_hours=0), 99, 0.1, None),
+        (GrantSource(kind="kafka", url="http://x", incremental_minutes=0), 1, 99, None),
+        (GrantSource(kind="url", url="http://x"), 1, 0.2, None),
+        (GrantSource(kind="url", url="http://x"), 1, 0.3, "incremental"),
+    ],
+)
+def test_when_what_is_compared(
+    setting: GrantSource, full: float | None, incremental: float | None, due_now: str | None
+) -> None:
+    now = datetime(2026, 11, 30, 12, tzinfo=UTC)
+
+    def ago(hours: float | None) -> str | None:
+        return None if hours is None else utc_text(now - timedelta(hours=hours))
+
+    source = sources.Source(1, "hr", setting.kind, {}, "{}", None, ago(full), ago(incremental))
+    assert due(setting, source, now) == due_now

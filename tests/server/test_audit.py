@@ -34,33 +34,22 @@ def rows(api: Api) -> list[dict[str, Any]]:
 
 def test_a_change_that_was_allowed_and_failed_is_a_row(api: Api) -> None:
     version = api.push()
-    for method, path, more, code, reason in (
-        (
-            "POST",
-            f"/v1/versions/{version}/mark",
-            {"json": {"state": "gone", "reason": "x"}},
-            "LG107F",
-            "invalid-request",
-        ),
-        ("POST", "/v1/workflows/nowhere/snapshots", {"json": {}}, "LG102F", "unknown-workflow"),
-        (
-            "POST",
-            "/v1/workflows/greet/channels/live/publish",
-            {"json": {"version": version}},
-            "LG140F",
-            "generation-required",
-        ),
+    publish = "/v1/workflows/greet/channels/live/publish"
+    unknown: dict[str, Any] = {"json": {"version": "v-20200101-01"}, "headers": {"If-Match": '"0"'}}
+    for path, more, code, reason in (
+        (f"/v1/versions/{version}/mark", {"json": {"state": "gone", "reason": "x"}}, "LG107F", "invalid-request"),
+        (publish, {"json": {"version": version}}, "LG140F", "generation-required"),
+        (publish, unknown, "LG140F", "unknown-version"),
     ):
         before = len(rows(api))
-        answer = api.ask(method, path, **more)
+        answer = api.ask("POST", path, **more)
         assert answer.status_code >= 400
         last = rows(api)[before:][-1]
         assert (last["result"], last["reason"], last["status"]) == ("failed", reason, answer.status_code), path
-        assert last["code"].endswith("F")
-        assert code in (last["code"], "LG102F", "LG140F")
+        assert (last["code"], last["method"], last["path"]) == (code, "POST", path)
     before = len(rows(api))
     api.ask("GET", "/v1/versions/v-20200101-01")
-    assert [one["result"] for one in rows(api)[before:]] in ([], ["allowed"]), "a read that fails changes nothing"
+    assert "failed" not in [one["result"] for one in rows(api)[before:]], "a read that fails changes nothing"
 
 
 def test_a_failure_that_cannot_be_audited_is_told_in_the_servers_log(
@@ -69,15 +58,16 @@ def test_a_failure_that_cannot_be_audited_is_told_in_the_servers_log(
     def refuse(*_: Any, **__: Any) -> None:
         raise LogInconsistent(size=1, reason="for the test")
 
+    api.push()
     monkeypatch.setattr("lastgood.server.problems.audit.append", refuse)
-    is_problem(api.ask("POST", "/v1/workflows/nowhere/snapshots", json={}), 404)
+    is_problem(api.ask("POST", "/v1/workflows/greet/channels/live/publish", json={}), 400)
     assert "could not be audited" in capsys.readouterr().err
 
 
 def test_rows_are_listed_filtered_and_in_pages(api: Api) -> None:
     api.push("one")
     api.push("two")
-    api.ask("POST", "/v1/workflows/nowhere/snapshots", json={})
+    api.ask("POST", "/v1/workflows/greet/channels/live/publish", json={})
     page = api.get("/v1/audit")
     assert page["next"] is None
     assert page["items"][0]["action"] == "audit:read", "reading is a row, and it comes first"
@@ -88,7 +78,7 @@ def test_rows_are_listed_filtered_and_in_pages(api: Api) -> None:
     for query, count in (
         ("result=failed", 1), ("result=denied", 0), ("action=workflow:*&actor=token:admin&result=allowed", 3),
         ("actor=person:admin", 0), ("actor=nobody", 0), ("resource=workflow/wf-*", 2 + 1),
-        ("until=1h", 0), ("since=1h&action=workflow:push", 3), ("since=2999-01-01", 0),
+        ("until=1h", 0), ("since=1h&action=workflow:push", 2), ("since=2999-01-01", 0),
     ):  # fmt: skip
         found = api.get(f"/v1/audit?{query}")["items"]
         assert len([one for one in found if one["action"] != "audit:read"]) == count, query

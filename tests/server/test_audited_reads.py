@@ -134,7 +134,7 @@ def test_every_route_that_opens_a_definition_is_audited_before(
     found = [(method, route) for route in routes(api.app) if route.path not in OPEN for method in methods_of(route)]
     opening = []
     for (method, example), (_, route) in zip(guarded(api.app), found, strict=True):
-        if method != "GET" or route.path in ON_DIFY:
+        if method != "GET" or route.path in ON_DIFY or route.path.startswith("/v1/audit"):  # which opens none
             continue
         path = example.replace(PATH["version"], version).replace(PATH["snapshot"], snapshot)
         path = path.replace(PATH["operation"], operation).replace(PATH["draft"], draft)

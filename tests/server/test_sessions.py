@@ -67,11 +67,11 @@ def test_a_session_opens_what_its_person_may(api: Api, browser: Browser) -> None
     told = browser.ask("GET", "/v1/session").json()
     assert (told["name"], told["kind"], told["subject"], told["csrf_token"]) == ("ada", "person", "ada", browser.csrf)
     assert browser.ask("GET", "/v1/workflows").status_code == 200
-    body = {"document": {"app": {}}}
+    body: dict[str, Any] = {"document": {"app": {}}}
     pushed = browser.ask("POST", "/v1/workflows/greet/versions", json=body, headers=browser.own)
     assert pushed.status_code == 400  # through the door, and no document
     denied = browser.ask("POST", "/v1/people", json={"name": "eve"}, headers=browser.own)
-    assert "ada may not person:admin" in is_problem(denied, 403)["detail"]
+    assert "ada may not access:admin" in is_problem(denied, 403)["detail"]
     stranger = Browser(api.client)
     stranger.sign_in("bob")
     is_problem(stranger.ask("GET", "/v1/workflows"), 403)
@@ -133,7 +133,7 @@ def test_a_page_of_somebody_elses_can_do_nothing_with_the_cookie(api: Api, brows
     other = Browser(api.client)
     other.sign_in("bob")
     browser.sign_in()
-    changes = [
+    changes: list[tuple[str, str, dict[str, Any]]] = [
         ("POST", "/v1/people", {"json": {"name": "eve", "password": GOOD}}),
         ("POST", "/v1/workflows/greet/keys", {"json": {"name": "eve"}}),
         ("DELETE", "/v1/tokens/admin", {}),
@@ -152,7 +152,8 @@ def test_a_page_of_somebody_elses_can_do_nothing_with_the_cookie(api: Api, brows
             assert word in told["detail"] and "Nothing was changed" in told["detail"], (forged, path)
     assert audited(api.store) == before
     assert browser.ask("GET", "/v1/session", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200  # a link
-    assert browser.ask(*changes[0][:2], **changes[0][2], headers=browser.own).status_code == 201
+    eve = {"name": "eve", "password": GOOD}
+    assert browser.ask("POST", "/v1/people", json=eve, headers=browser.own).status_code == 201
     # Without any of the browser's own words the token alone is enough: not every client says where it stands.
     again = browser.ask("POST", "/v1/people", json={"name": "bo"}, headers={"X-CSRF-Token": browser.csrf})
     assert again.status_code == 201
@@ -264,16 +265,3 @@ def test_an_expired_token_says_so(api: Api, monkeypatch: pytest.MonkeyPatch) -> 
     Clock(monkeypatch, "2099-01-01T00:00:00.000000Z")
     told = is_problem(api.ask("GET", "/v1/workflows", token=made["token"]), 401)
     assert told["detail"].startswith("The token ci ended at ") and told["type"].endswith("token-expired")
-
-
-def test_who_may_make_tokens_gives_no_role_by_that(api: Api) -> None:
-    """Else a role of one's own making would be a way to everything."""
-    rules = [{"effect": "allow", "actions": ["token:create"]}]
-    from lastgood.access import roles
-    from lastgood.access.roles import Role
-
-    api.store.write(lambda tx: roles.create(tx, ALICE, Role("maker", "", roles.rules_of(rules))))
-    maker = api.post("/v1/tokens", {"name": "maker", "role": "maker"}, status=201)["token"]
-    assert api.ask("POST", "/v1/tokens", token=maker, json={"name": "plain"}).status_code == 201
-    told = is_problem(api.ask("POST", "/v1/tokens", token=maker, json={"name": "root", "role": "admin"}), 403)
-    assert "access:admin" in told["detail"]

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 
-from lastgood.dsl.document import Document, is_note, mappings, node_data, node_type
+from lastgood.dsl.document import Document, is_note, mappings, node_data
 from lastgood.dsl.secrets import take_secrets
 from lastgood.errors import InvalidDocument
 
@@ -36,7 +36,7 @@ UNORDERED: Final = ("nodes", "edges", "environment_variables", "conversation_var
 _VARIABLE_NOISE: Final = frozenset({"id", "selector"})
 _ENVELOPE: Final = frozenset({"app", "kind", "version", "dependencies"})
 # Finds every float that equals an integer and is written without an exponent, and now and then a text like one.
-FOLDABLE: Final = re.compile(rb"\.0(?:[,}\]]|\Z)")
+_FOLDABLE: Final = re.compile(rb"\.0(?:[,}\]]|\Z)")
 _FOLD_BELOW: Final = 1e16  # from here on floats are written with an exponent
 # Finds every float for which the form of exponents may matter, and now and then something else.
 _EXPONENT: Final = re.compile(rb"e(?<=[0-9]e)[+-]?[0-9]+(?:[,}\]]|\Z)")
@@ -115,10 +115,11 @@ def meaning(document: Document) -> dict[str, Any]:
 
 def _node(node: dict[str, Any]) -> dict[str, Any]:
     kept = {key: item for key, item in node.items() if key not in _NODE_NOISE}
-    kind = node_type(node)
-    if kind:
+    given = node_data(node)
+    kind = given.get("type")
+    if kind and isinstance(kind, str):
         noise = _DATA_NOISE.get(kind, _ANY_DATA_NOISE)
-        data = {k: v for k, v in node_data(node).items() if k not in noise and k[:1] != "_"}
+        data = {k: v for k, v in given.items() if k not in noise and k[:1] != "_"}
         kept["data"] = _without_credentials(data) if kind == "agent" else data
     return kept
 
@@ -159,11 +160,16 @@ def _is_off(feature: Any) -> bool:
     return not any(switch.get("enabled") for switch in switches)
 
 
+def foldable(written: bytes) -> bool:
+    """Whether `written` JSON may hold a float that `folded` writes as an integer."""
+    return b".0" in written and _FOLDABLE.search(written) is not None
+
+
 def folded(value: Any) -> bytes:
     """The canonical bytes of `value`, floats that equal an integer (below 10^16) written as that integer: what two
     parts of a `meaning` are compared by."""
     written = canonical(value)
-    return canonical(_fold(value)) if FOLDABLE.search(written) else written
+    return canonical(_fold(value)) if foldable(written) else written
 
 
 def _fold(value: Any) -> Any:

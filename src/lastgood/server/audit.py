@@ -24,12 +24,12 @@ from lastgood.server.state import moment
 
 router = APIRouter(prefix="/v1/audit")
 
-_LOG = "audit/log"
+_LOG, _ON = "audit/log", "audit:log"
 _JSON, _LINES, _CSV = "application/json", "application/x-ndjson", "text/csv"
 _FOLLOW_SECONDS = 0.5
 _TILE = re.compile(r"((?:x[0-9]{3}/)*[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?")
-Reader = Annotated[Principal, Depends(may("audit:read"))]
-Exporter = Annotated[Principal, Depends(may("audit:export"))]
+Reader = Annotated[Principal, Depends(may("audit:read", on=_ON))]
+Exporter = Annotated[Principal, Depends(may("audit:export", on=_ON))]
 Place = Annotated[int, Query(ge=0, lt=2**62)]
 Size = Annotated[
     int | None, Query(ge=0, lt=2**62, description="rows of the tree; of the newest checkpoint if left out")
@@ -250,7 +250,9 @@ class Pruning(BaseModel):
 
 
 @router.post("/prune", summary="Drop old rows that were exported; their hashes stay")
-def prune(body: Pruning, served: Served, who: Annotated[Principal, Depends(may("audit:prune"))]) -> dict[str, Any]:
+def prune(
+    body: Pruning, served: Served, who: Annotated[Principal, Depends(may("audit:prune", on=_ON))]
+) -> dict[str, Any]:
     """The row that tells of it is written in the same transaction. Proofs of what is gone still work, and the export
     verifies against every later checkpoint."""
     work = _pruning(body, who)

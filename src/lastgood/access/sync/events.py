@@ -111,19 +111,18 @@ def each(body: bytes, headers: Mapping[str, str], most: int) -> list[bytes]:
 
 def fold(events: Iterable[tuple[Stamp, Event]]) -> set[Had]:
     """Who has what after all `events`, by their stamps, whatever their order here."""
-    have: set[Had] = set()
+    have: dict[str, set[tuple[str, str]]] = {}
     for _, event in sorted(events, key=lambda one: one[0]):
+        theirs = have.setdefault(event.user, set())
         if event.action == "update":
-            have = {one for one in have if one[0] != event.user}
+            theirs.clear()
         if event.action != "revoke":
-            have.add((event.user, event.role, event.resource))
+            theirs.add((event.role, event.resource))
             continue
-        have -= {
-            one
-            for one in have
-            if one[0] == event.user and event.role in (EVERYTHING, one[1]) and event.resource in (EVERYTHING, one[2])
+        theirs -= {
+            one for one in theirs if event.role in (EVERYTHING, one[0]) and event.resource in (EVERYTHING, one[1])
         }
-    return have
+    return {(user, *one) for user, theirs in have.items() for one in theirs}
 
 
 def check_role(value: Any, roles: Mapping[str, str]) -> str:

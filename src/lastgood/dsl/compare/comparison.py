@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from lastgood.dsl.canonical import FOLDABLE, folded
+from lastgood.dsl.canonical import foldable, folded
 from lastgood.dsl.compare.branches import branch_of
 from lastgood.dsl.compare.changes import Change, Difference, EdgeChange, NodeChange, Path, Step, VariableChange
 from lastgood.dsl.compare.matching import Side, pair_nodes
@@ -118,7 +118,7 @@ def _node_changes(
         fields: tuple[Change, ...] = ()
         if ours != theirs:
             was, now = renamed[i], twin
-            if FOLDABLE.search(ours) or FOLDABLE.search(theirs):
+            if foldable(ours) or foldable(theirs):
                 was, now = settled(was), settled(now)
             fields = compare_values(was, now, is_selector)
         if fields or node.get("id") != twin.get("id"):
@@ -136,10 +136,11 @@ def _meant(node: dict[str, Any]) -> Meant:
 
 def _edge_changes(old: Iterable[dict[str, Any]], new: Iterable[dict[str, Any]]) -> Iterator[EdgeChange]:
     """Equal edges are counted; of the others those with the same ends and handle are one that changed."""
-    ours, theirs = Counter(map(written, old)), Counter(map(written, new))
-    if ours == theirs:
+    before, after = list(map(written, old)), list(map(written, new))
+    if before == after:
         return
     # Most are equal byte for byte; the others may be in other bytes.
+    ours, theirs = Counter(before), Counter(after)
     left, right = (
         Counter(folded(orjson.loads(edge)) for edge in rest.elements()) for rest in (ours - theirs, theirs - ours)
     )

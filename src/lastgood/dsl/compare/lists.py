@@ -21,6 +21,7 @@ _KEYS: Final = (
 )
 # Keys that a person would name an item by; the others are for machines.
 _NAMES: Final = ("role", "variable", "name", "key", "output_variable_name", "label", "group_name", "tool_name")
+_NAMED_BY: Final = (*_NAMES, "case_id", "id")
 _MACHINE_KEYS: Final = frozenset({"id", "case_id", "variable_selector", "role"})
 # An id that a machine made: a UUID, a moment in digits.
 _OPAQUE: Final = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?.*|\d{9,}.*", re.IGNORECASE | re.DOTALL)
@@ -55,15 +56,19 @@ def pair_items(old: Sequence[Any], new: Sequence[Any]) -> list[Pair]:
 def names_alike(old: Sequence[Any], new: Sequence[Any]) -> bool:
     """Whether two lists name the same things in the same order by one key of texts, so that `pair_items` would pair
     them place by place: found sooner, and not in every such case."""
-    if len(old) != len(new) or not all(type(item) is dict and len(item) > 1 for item in (*old, *new)):
+    if not old or len(old) != len(new):
         return False
+    for item in (*old, *new):
+        # A mapping of one key may be named inside, and a plugin goes by another name than its id.
+        if type(item) is not dict or len(item) < 2 or "current_identifier" in item:
+            return False
     for key in _KEYS:
-        ours = [item.get(key) for item in old]
-        if not all(type(name) is str and name for name in ours) or ours != [item.get(key) for item in new]:
+        if not old[0].get(key):
             continue
-        if key == "role" or len(set(ours)) == len(ours):
-            # Plugins go by another name than their id.
-            return key != "id" or not any("current_identifier" in item for item in (*old, *new))
+        ours = [item.get(key) for item in old]
+        texts = ours == [item.get(key) for item in new] and set(map(type, ours)) == {str} and "" not in ours
+        if texts and (key == "role" or len(set(ours)) == len(ours)):
+            return True
     return False
 
 
@@ -242,6 +247,8 @@ def _nameless(item: Any) -> bool:
 def names_of(items: Sequence[Any]) -> list[str]:
     """How to name each item to a person."""
     names = [_name(_core(item)) for item in items]
+    if "" not in names and len(set(names)) == len(names):
+        return names
     often = Counter(names)
     return [
         name if name and often[name] == 1 else f"{name} #{place}".lstrip()
@@ -250,12 +257,12 @@ def names_of(items: Sequence[Any]) -> list[str]:
 
 
 def _name(core: Any) -> str:
-    plugin = _plugin(core)
-    if isinstance(plugin, str):
-        return plugin
     if not isinstance(core, dict):
         return ""
-    for key in (*_NAMES, "case_id", "id"):
+    plugin = _plugin(core) if "current_identifier" in core else None
+    if isinstance(plugin, str):
+        return plugin
+    for key in _NAMED_BY:
         value = core.get(key)
         if isinstance(value, str) and value.strip() and not (key in _MACHINE_KEYS and _OPAQUE.fullmatch(value)):
             return value.strip()[:_SHOWN]

@@ -267,9 +267,11 @@ def _copy_key(side: Side, place: int, equal: bool) -> Hashable:
 def _proper_id(node: dict[str, Any]) -> str | float | None:
     """The id of a node, None when it is none that others can refer to."""
     node_id = node.get("id")
+    if type(node_id) is str:
+        return node_id or None
     if isinstance(node_id, float) and node_id.is_integer():
         node_id = settled(node_id)
-    return node_id if isinstance(node_id, str | int) and not isinstance(node_id, bool) and node_id != "" else None
+    return node_id if isinstance(node_id, int) and not isinstance(node_id, bool) else None
 
 
 def _title(node: dict[str, Any]) -> str:

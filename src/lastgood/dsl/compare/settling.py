@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from lastgood.dsl.canonical import FOLDABLE, folded
+from lastgood.dsl.canonical import foldable, folded
 
 
 def settled(value: Any) -> Any:
@@ -14,7 +14,7 @@ def settled(value: Any) -> Any:
     except TypeError:
         data = folded(value)  # raises, in words
     # Only such a float may be another value when folded; how others are spelled is forgotten when they are read.
-    return orjson.loads(folded(value) if FOLDABLE.search(data) else data)
+    return orjson.loads(folded(value) if foldable(data) else data)
 
 
 def written(value: Any) -> bytes:
@@ -27,10 +27,14 @@ def written(value: Any) -> bytes:
 
 def same(old: Any, new: Any) -> bool:
     """Whether two settled values are one to the digest: 1, true and "1" are three."""
-    if type(old) is not type(new) or old != new:
+    if old is new:
+        return True
+    kind = type(old)
+    if kind is not type(new) or old != new:
         return False
     # Python finds [1], [true] and [1.0] equal.
-    return not isinstance(old, dict | list) or written(old) == written(new) or folded(old) == folded(new)
+    plain = (kind is not dict and kind is not list) or not old
+    return plain or written(old) == written(new) or folded(old) == folded(new)
 
 
 class Meant:

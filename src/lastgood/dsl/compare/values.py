@@ -1,11 +1,13 @@
 """What differs between two JSON values, mapping by mapping and item by item."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from lastgood.dsl.compare.changes import Change, Item, Path
 from lastgood.dsl.compare.lists import items_of, moved, names_alike, names_of, pair_items
 from lastgood.dsl.compare.settling import same, settled
+
+_NOTHING: Final = object()
 
 type IsSelector = Callable[[list[Any], Path], bool]
 """Whether the list at a path is a selector (``["node", "output"]``), which is one value."""
@@ -24,17 +26,11 @@ def compare_values(old: Any, new: Any, is_selector: IsSelector, path: Path = ())
 def _changes(old: Any, new: Any, is_selector: IsSelector, path: Path, found: list[Change]) -> None:
     """Add to `found` the changes between two values that are not the same."""
     if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted(new):
-            value = new[key]
-            if key not in old:
-                found.append(Change((*path, key), "added", None, _own(value)))
-                continue
-            was = old[key]
-            if type(was) is type(value) is str:  # most of them are
-                if was != value:
-                    found.append(Change((*path, key), "changed", was, value))
-            elif not same(was, value):
-                _changes(was, value, is_selector, (*path, key), found)
+        for key in _differing(old, new):
+            if key in old:
+                _changes(old[key], new[key], is_selector, (*path, key), found)
+            else:
+                found.append(Change((*path, key), "added", None, _own(new[key])))
         if not old.keys() <= new.keys():
             gone = (key for key in sorted(old) if key not in new)
             found += (Change((*path, key), "removed", _own(old[key]), None) for key in gone)
@@ -42,6 +38,17 @@ def _changes(old: Any, new: Any, is_selector: IsSelector, path: Path, found: lis
         _list_changes(old, new, is_selector, path, found)
     else:
         found.append(Change(path, "changed", _own(old), _own(new)))
+
+
+def _differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """The keys of `new`, sorted, under which `old` has something else or nothing."""
+    found = []
+    for key, value in new.items():
+        was = old.get(key, _NOTHING)
+        if was is value or (type(was) is type(value) is str and was == value) or same(was, value):
+            continue
+        found.append(key)
+    return sorted(found) if len(found) > 1 else found
 
 
 def _list_changes(old: list[Any], new: list[Any], is_selector: IsSelector, path: Path, found: list[Change]) -> None:

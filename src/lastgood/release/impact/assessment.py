@@ -149,12 +149,14 @@ def _part(means: Means, tx: Tx, move: _Move, users: _Users, callers: Callers) ->
 def _change(tx: Tx, move: _Move, rules: RuleSettings) -> _Changed:
     """What the move means to callers, a sentence on it, the weightiest change, and what the change touches."""
     pair = (move.from_version, move.to_version)
-    old, new = (_read(tx, one) for one in pair)
-    if old is None or new is None or pair[0] is None or pair[1] is None:
-        return _changed(move, old, new, frozenset(), rules)
+    if pair[0] is None or pair[1] is None:
+        return _changed(move, _read(tx, pair[0]), _read(tx, pair[1]), frozenset(), rules)
     secrets = versions.secrets_changed(tx, pair[0], pair[1])
     key = (pair[0].digest, pair[1].digest, secrets, frozenset(rules.raised.items()))
     if key not in _CHANGES:
+        old, new = (_read(tx, one) for one in pair)
+        if old is None or new is None:
+            return _changed(move, old, new, frozenset(), rules)
         if len(_CHANGES) >= _MOST_KEPT:
             _CHANGES.clear()
         _CHANGES[key] = _changed(move, old, new, secrets, rules)
