@@ -138,7 +138,7 @@ def test_every_command_asks_routes_that_are_bound_or_is_known_to_ask_none(store:
 
     found = dict(commands())
     for name, one in found.items():
-        if name in LOCAL:
+        if name in LOCAL or name.startswith("ring "):  # whoever has the key ring's file has all that it opens
             continue
         asks = list(asked(one.callback, set()))
         assert asks, f"`lastgood {name}` asks no route: say in LOCAL why, or what it asks for itself"
