@@ -60,7 +60,7 @@ def test_a_failure_that_cannot_be_audited_is_told_in_the_servers_log(
 
     api.push()
     monkeypatch.setattr("lastgood.server.problems.audit.append", refuse)
-    is_problem(api.ask("POST", "/v1/workflows/greet/channels/live/publish", json={}), 400)
+    is_problem(api.ask("POST", "/v1/workflows/greet/channels/live/publish", json={}), 428)
     assert "could not be audited" in capsys.readouterr().err
 
 
