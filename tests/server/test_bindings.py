@@ -40,7 +40,6 @@ LOCAL: Final = {
     "completion": "prints a script for the shell",
     "init": "for whoever owns a data directory that nobody has a key to yet",
     "demo": "makes a data directory of its own and throws it away",
-    "init": "for whoever owns the data directory, where nobody has a token yet",
     "serve": "starts the doors; whoever may start a process on the data directory owns it",
     "token reset": "for whoever owns the data directory and has no token left",
 }
