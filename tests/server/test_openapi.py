@@ -57,7 +57,7 @@ def test_every_schema_is_a_json_schema(described: dict[str, Any]) -> None:
 
 def test_it_names_every_route_and_no_other(api: Api, described: dict[str, Any]) -> None:
     told = {(path, method) for path, method, _ in operations(described)}
-    assert told == {(route.path, method) for route in routes(api.app) for method in methods_of(route)}
+    assert told == {(route.path_format, method) for route in routes(api.app) for method in methods_of(route)}
 
 
 def test_every_operation_says_what_it_does_and_has_a_name_of_its_own(described: dict[str, Any]) -> None:
