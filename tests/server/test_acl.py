@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -100,7 +101,7 @@ def event(user: str = "u1002", action: str = "add", at: int = NOW, **more: Any) 
     return {"user_id": user, "role": "viewer", "action": action, "timestamp": at, **more}
 
 
-def send(api: Api, body: Any, message: str = "msg-1", at: int | None = None, **headers: str) -> Any:
+def send(api: Api, body: Any, message: str = "msg-1", at: int | None = None, **headers: Any) -> Any:
     sent = body if isinstance(body, bytes) else json.dumps(body).encode()
     signed = sign(KEY, message, int(time.time()) if at is None else at, sent)
     return api.client.post("/v1/access/events?source=hr", content=sent, headers={**signed, **headers})
@@ -147,7 +148,7 @@ def test_a_message_that_comes_again_gets_its_answer_again_and_does_nothing(hr: A
         {"webhook-timestamp": "soon"},
     ],
 )
-def test_what_is_not_signed_is_refused(hr: Api, spoil: dict[str, str]) -> None:
+def test_what_is_not_signed_is_refused(hr: Api, spoil: dict[str, Any]) -> None:
     assert send(hr, event(), **spoil).status_code == 401
     assert held(hr.store) == set()
 
@@ -173,11 +174,11 @@ def test_what_cannot_be_a_push(hr: Api, monkeypatch: pytest.MonkeyPatch) -> None
 @on_sqlite
 def test_cloud_events_are_understood(hr: Api) -> None:
     cloud = {"specversion": "1.0", "id": "e", "source": "/hr", "type": "role"}
-    binary = {f"ce-{name}": value for name, value in cloud.items()}
+    binary: dict[str, Any] = {f"ce-{name}": value for name, value in cloud.items()}
     assert send(hr, event(), "m-1", **binary).json()["counts"] == {"applied": 1}
-    structured = {"content-type": "application/cloudevents+json"}
+    structured: dict[str, Any] = {"content-type": "application/cloudevents+json"}
     assert send(hr, {**cloud, "data": event("u2")}, "m-2", **structured).json()["counts"] == {"applied": 1}
-    batch = {"content-type": "application/cloudevents-batch+json"}
+    batch: dict[str, Any] = {"content-type": "application/cloudevents-batch+json"}
     assert send(hr, [{**cloud, "data": event("u3")}], "m-3", **batch).json()["counts"] == {"applied": 1}
 
 
@@ -340,7 +341,7 @@ def test_a_list_is_granted_and_what_it_has_no_more_is_revoked(
 def test_the_feed_from_the_start_is_the_snapshot(api: Api) -> None:
     ann, bob = Grant("ann", "viewer"), Grant("bob", "editor", "workflow:x")
     for grant, present in ((ann, True), (bob, True), (ann, False)):
-        api.store.write(lambda tx, one=grant, there=present: grants.put(tx, ALICE, one, present=there, stamp=(1, 0)))
+        api.store.write(partial(grants.put, who=ALICE, grant=grant, present=present, stamp=(1, 0)))
 
     def lines(path: str) -> tuple[list[Any], int]:
         answer = api.ask("GET", path)
@@ -348,9 +349,9 @@ def test_the_feed_from_the_start_is_the_snapshot(api: Api) -> None:
         return [json.loads(line) for line in answer.text.splitlines()], int(answer.headers["lastgood-sequence"])
 
     told, head = lines("/v1/access/feed")
-    present = [one for one in told if one["present"]]
+    standing = [one for one in told if one["present"]]
     snapshot, at = lines("/v1/access/snapshot")
-    assert (present, head) == (snapshot, at)
+    assert (standing, head) == (snapshot, at)
     page, after = lines("/v1/access/feed?limit=1")
     assert page == told[:1]
     assert lines(f"/v1/access/feed?after={after}")[0] == told[1:]

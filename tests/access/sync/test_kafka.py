@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -171,7 +172,7 @@ def test_changes_go_out_and_revokes_are_tombstones(store: Store, served: Broker,
     out = GrantFeed(brokers=served.brokers, topic=name, fenced=fenced)
     ann, odd = Grant("ann", "viewer", "workflow:x"), Grant("50%|x", "editor")
     for grant in (ann, odd):
-        store.write(lambda tx, one=grant: grants.put(tx, ALICE, one))
+        store.write(partial(grants.put, who=ALICE, grant=grant))
     writer = Writer(store, name, ROW, out)
     assert (writer.step(), writer.step()) == (2, 0)
     store.write(lambda tx: grants.put(tx, ALICE, ann, present=False, stamp=(1, 0)))
