@@ -88,6 +88,7 @@ def test_the_bytes_of_an_audit_row_are_fixed_when_it_is_written(store: Store) ->
         "after": "v-20261123-02",
         "at": "2026-11-23T12:00:00.000000Z",
         "before": "v-20261123-01",
+        "code": "LG140A",
         "kind": "person",
         "reason": "bäd\nline",
         "resource": "workflow/wf-abc123",

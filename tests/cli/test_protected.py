@@ -48,7 +48,7 @@ def test_who_asked_may_take_it_back(protected: Run) -> None:
     id = asked(protected)
     assert protected("reject", id).code == 2
     assert protected("reject", id, "-m", "not today").out == f"{id}: publish live of {SLUG} to {NEW} is rejected.\n"
-    assert protected("approvals", "--waiting").err == "lastgood: No approval is waited for.\n"
+    assert protected("approvals", "--waiting").err == "No approval is waited for.\n"
 
 
 def test_back_waits_for_nobody_and_glass_is_broken_with_a_reason(protected: Run) -> None:

@@ -39,8 +39,9 @@ def used() -> Iterator[tuple[str, str]]:
     is written like one."""
     nouns = {action.partition(":")[0] for action in codes.NUMBERS}
     for path in sorted(SOURCE.rglob("*.py")):
+        name_of_file = path.relative_to(SOURCE)
         for part in ast.walk(ast.parse(path.read_text())):
-            place = f"{path.relative_to(SOURCE)}:{getattr(part, 'lineno', 0)}"
+            place = f"{name_of_file}:{getattr(part, 'lineno', 0)}"
             if isinstance(part, ast.Call):
                 name = part.func.attr if isinstance(part.func, ast.Attribute) else getattr(part.func, "id", "")
                 at = ASKING.get(name, len(part.args))

@@ -90,6 +90,7 @@ def test_a_migration_that_is_interrupted_leaves_nothing_and_runs_again(empty: Se
 
 def test_first_starts_at_once_agree_on_one_key_ring_and_one_admin_token(empty: Settings) -> None:
     answers = at_once(4, _first_start, str(empty.home), empty.database)
+    assert [one for one in answers if isinstance(one, Exception)] == []
     assert len({ring for ring, _ in answers}) == 1, answers
     assert sorted(token is None for _, token in answers) == [False, True, True, True]
     store = open_store(empty)

@@ -292,7 +292,8 @@ def test_what_people_write_comes_back_as_text_in_one_row(api: Api, text: str) ->
     changes = api.ask("GET", "/v1/changes?since=1h")
     assert changes.headers["content-type"] == "application/json"
     kinds = [change["kind"] for change in changes.json()["items"]]
-    assert kinds == ["version:tag", "workflow:publish", "workflow:push", "workflow:create", "token:create"]
+    made = ["access:grant", "token:create"]
+    assert kinds == ["version:tag", "workflow:publish", "workflow:push", "workflow:create", *made]
     with api.store.read() as tx:
         rows = tx.connection.execute(select(tables.audit.c.canonical)).scalars().all()
         told = tx.connection.execute(select(tables.outbox.c.payload)).scalars().all()

@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from lastgood.catalogue import Protected
+from lastgood.db import tables
 from lastgood.release import planfile
 from lastgood.release.plan import Plan
 from support.stores import on_sqlite
@@ -90,7 +92,12 @@ def test_a_plain_rollback_is_slowed_by_nothing(shop: Api) -> None:
 def test_the_same_request_passes_once_somebody_else_agreed(shop: Api) -> None:
     version = new(shop)
     id = shop.post(PUBLISH, {"version": version}, status=409, headers=at(2))["approval"]
+    read = select(tables.audit.c.pk).where(tables.audit.c.action == "workflow:read")
+    with shop.store.read() as tx:
+        before = len(tx.connection.execute(read).all())
     whole = shop.get(f"/v1/approvals/{id}")
+    with shop.store.read() as tx:
+        assert len(tx.connection.execute(read).all()) == before + 1, "what differs tells of definitions"
     assert whole["sentences"][0].startswith("publish: live of greet from v-")
     assert whole["differences"][0]["lines"]
     own = shop.post(f"/v1/approvals/{id}/approve", {}, status=403)

@@ -22,6 +22,7 @@ from lastgood.server.syncing import principal_of
 router = APIRouter(prefix="/v1/access")
 
 PUSH = "access:push"
+PUSHED_TO = f"{router.prefix}/events"
 _LINES = "application/x-ndjson"
 _SEQUENCE = "Lastgood-Sequence"
 _MOST_DEAD = 500
@@ -41,11 +42,13 @@ class Chosen(BaseModel):
 
 
 async def body_of(request: Request) -> bytes:
-    """The body as it was sent, because that is what is signed."""
-    body = await request.body()
-    if len(body) > push.MOST_BYTES:
-        raise RequestTooLarge(limit=push.MOST_BYTES)
-    return body
+    """The body as it was sent, because that is what is signed. Raises `RequestTooLarge`."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > push.MOST_BYTES:
+            raise RequestTooLarge(limit=push.MOST_BYTES)
+    return bytes(body)
 
 
 def signed(request: Request, source: str, body: Annotated[bytes, Depends(body_of)]) -> tuple[Principal, str]:
