@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.exc import DBAPIError
 
 from lastgood.access import roles
-from lastgood.access.table import NOTHING, Decision, Held, Holder, Table, besides, held, ready
+from lastgood.access.table import Decision, Held, Holder, Table, besides, held, ready
 from lastgood.db import audit
 from lastgood.db import tables as t
 from lastgood.db.audit import Principal
@@ -120,8 +120,7 @@ class Permissions:
             # Read after the table was made, so it is no older than that: what changes later, the next table drops.
             with self._store.read() as tx:
                 grants = _grants(tx, subject)
-            having = (*besides(who, table.local_role), *grants)
-            found = Holder(having) if having else NOTHING
+            found = Holder((*besides(who, table.local_role), *grants))
             if len(table.holders) >= _MOST:
                 table.holders.clear()
             table.holders[key] = found

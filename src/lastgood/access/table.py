@@ -9,12 +9,13 @@ from time import time
 from typing import Final
 
 from lastgood.access import globs
-from lastgood.access.rules import BUILT_IN, EVERYTHING, Part, Ready, Rule
+from lastgood.access.rules import BUILT_IN, EVERYTHING, LONGEST, Part, Ready, Rule
 from lastgood.db.audit import Principal
 from lastgood.db.tx import parse_time
 
 SERVICE: Final = "service"  # the role of our own jobs
 LOCAL: Final = "local"
+_MOST_KEPT = 100_000  # answers that a table keeps
 _MOST = 200  # actions for which a holder keeps what it found: names of channels are anybody's
 
 
@@ -56,10 +57,11 @@ type Parts = tuple[tuple[Held, Part], ...]
 class Holder:
     """All that one subject has, by what it is on, so that only what concerns a resource is looked at."""
 
-    __slots__ = ("_everywhere", "_exact", "_globs", "_merged", "_prefixes", "all")
+    __slots__ = ("_everywhere", "_exact", "_globs", "_merged", "_prefixes", "all", "lasting")
 
     def __init__(self, all: Iterable[Held]) -> None:
         self.all = tuple(all)
+        self.lasting = all_last(self.all)
         self._everywhere = tuple(one for one in self.all if one.pattern == EVERYTHING)
         self._merged: tuple[Mapping[str, Ready], dict[str, Parts]] = ({}, {})
         self._exact: dict[str, tuple[Held, ...]] = {}
@@ -107,23 +109,39 @@ class Holder:
         return found
 
 
-NOTHING: Final = Holder(())
+def all_last(found: Iterable[Held]) -> bool:
+    """Whether none of it ends by itself, so that an answer holds as long as the table does."""
+    return all(one.until is None for one in found)
+
+
 _READY: Final = {name: Ready(role.rules) for name, role in BUILT_IN.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Roles and holders at `revision`. `holders` grows by those who are asked for; `local_role` is what the
-    principal `local` has."""
+    """Roles and holders at `revision`. `holders` grows by those who are asked for, `kept` by what they were answered;
+    `local_role` is what the principal `local` has."""
 
     revision: int
     local_role: str
     roles: Mapping[str, Ready] = field(default_factory=lambda: _READY)
     holders: dict[str, Holder] = field(default_factory=dict)
+    kept: dict[tuple[Holder, str, str], Decision] = field(default_factory=dict)
 
     def decide(self, subject: str, holder: Holder, action: str, resource: str) -> Decision:
         """Whether the subject, who has what `holder` says, may do `action` on `resource`. What denies wins, whichever
         role it is in."""
+        key = (holder, action, resource)
+        found = self.kept.get(key)
+        if found is None:
+            found = self._find_out(subject, holder, action, resource)
+            if holder.lasting and len(resource) <= LONGEST:
+                if len(self.kept) >= _MOST_KEPT:
+                    self.kept.clear()
+                self.kept[key] = found
+        return found
+
+    def _find_out(self, subject: str, holder: Holder, action: str, resource: str) -> Decision:
         found: Decision | None = None
         roles = self.roles
         for one, part in holder.everywhere(roles, action):
