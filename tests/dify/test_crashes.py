@@ -21,7 +21,6 @@ from lastgood.release import journal, operation
 from lastgood.targets.dify.wire import Wire
 from support.scene import ALICE
 
-
 EVERY = "LASTGOOD_EVERY_KILL" in os.environ
 
 
