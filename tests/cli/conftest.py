@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from lastgood import dsl
 from lastgood.cli import main
 from lastgood.release.verification import Upstream
 from lastgood.server.supervisor import OwnEngine
+from support import commands
 from support.documents import document
 from support.engine import fake_engine
 from support.stores import copy_sqlite
@@ -81,6 +83,18 @@ def script(home: Path, *command: str, input: str | None = None, **more: str) -> 
     return Done(done.returncode, done.stdout, done.stderr)
 
 
+def forked(home: Path, *command: str, engine: Upstream | None = None, **more: str) -> Done:
+    """As `script`, of one of our commands, without seconds of imports (see `support.commands`)."""
+    with Path(os.devnull).open() as none, tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        streams = (none.fileno(), out.fileno(), err.fileno())
+        process = commands.start(command, environment(home, **more), streams, engine=engine)
+        process.join(60)
+        assert process.exitcode is not None, command
+        for file in (out, err):
+            file.seek(0)
+        return Done(process.exitcode, out.read(), err.read())
+
+
 @pytest.fixture(scope="session")
 def standin() -> Iterator[Upstream]:
     """What plays the engine of a command that runs without a server: it says that it is well."""
@@ -91,6 +105,22 @@ def standin() -> Iterator[Upstream]:
 @pytest.fixture
 def own_engine() -> None:
     """For tests whose commands start an engine of their own, which takes seconds."""
+
+
+@pytest.fixture
+def kept_engine(own_engine: None, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As `own_engine`, for tests of several commands: the engine that the first one starts serves the others too."""
+    call, close, first = OwnEngine.__call__, OwnEngine.close, []
+
+    def started(own: OwnEngine) -> Upstream:
+        first.append(own)
+        return call(first[0])
+
+    monkeypatch.setattr(OwnEngine, "__call__", started)
+    monkeypatch.setattr(OwnEngine, "close", lambda own: None)
+    yield
+    for own in first[:1]:
+        close(own)
 
 
 @pytest.fixture(autouse=True)

@@ -36,7 +36,7 @@ def report(verdict: str, *found: dict[str, Any], channel: str = "live") -> dict[
     }
 
 
-@pytest.mark.usefixtures("own_engine")
+@pytest.mark.usefixtures("kept_engine")
 def test_what_is_live_is_checked_on_the_engine(lastgood: Run) -> None:
     pytest.importorskip("graphon")
     lastgood("smoke", "add", SLUG, "--input", "text=you", "--expect", "outputs.said == 'two you'")

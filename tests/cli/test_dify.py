@@ -8,6 +8,7 @@ import pytest
 
 from cli.conftest import LIVE, OLD, SCRIPTS, SLUG, Run, environment, script
 from lastgood.cli.dify import next_dify, rollback
+from lastgood.release.verification import Upstream
 
 
 def test_the_briefs_command_line_verbatim(lastgood: Run, home: Path) -> None:
@@ -40,11 +41,11 @@ def test_a_refusal(
     assert err.startswith("lastgood: ") and err.count("\n") == 1 and sentence in err
 
 
-def test_it_never_asks(lastgood: Run, home: Path) -> None:
+def test_it_never_asks(lastgood: Run, home: Path, standin: Upstream) -> None:
     from cli.test_moves import terminal
 
     args = ("workflow:rollback", "--workflow-id", SLUG, "--version-id", OLD, "--reason", "by hand")
-    with terminal(home, "dify", *args) as shown:
+    with terminal(home, "dify", *args, engine=standin) as shown:
         assert shown.end() == 0
     assert shown.seen.splitlines()[-1] == f"Successfully rolled back to version {OLD}"
     assert lastgood("log", SLUG, "--json").json[0]["reason"] == "by hand"

@@ -17,6 +17,9 @@ from dify_server import FakeDify
 from dify_server.graphs import graph
 from dify_server.world import ADMIN_KEY, EMAIL, PASSWORD
 from lastgood.db import tables as t
+from support import commands
+
+APPS = 6  # of the capture that is killed
 
 
 @pytest.fixture
@@ -154,35 +157,34 @@ def test_an_app_that_was_captured_first_is_moved_with_its_history(connected: Run
 
 def test_a_capture_that_is_killed_goes_on_where_it_stopped(connected: Run, dify: FakeDify, home: Path) -> None:
     """Killed at several places; in the end each version is there once, and little was asked twice."""
-    several = [published(dify, f"app {number}", 4) for number in range(12)]
+    several = [published(dify, f"app {number}", 3) for number in range(APPS)]
     dify.faults.slow("", 0.01)
-    command = [str(SCRIPTS / "lastgood"), "capture", "prod"]
     kept = []
-    for begun in (1, 4):
+    for begun in (1, 3):
         dify.requests.clear()
-        process = subprocess.Popen(
-            command, env=environment(home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        with Path(os.devnull).open("r+") as none:
+            nothing = (none.fileno(),) * 3
+            process = commands.start(["lastgood", "capture", "prod"], environment(home), nothing)
         while len([one for one in dify.requests if one.path.endswith("/workflows")]) < begun:
-            assert process.poll() is None
+            assert process.exitcode is None
             time.sleep(0.005)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
         kept.append(count(home))
     dify.faults.clear()
     dify.requests.clear()
     done = connected("capture", "prod")
     assert done.code == 0, done.err
-    assert count(home) == (12 * 4, 12 * 4)
-    assert kept[-1][0] < 12 * 4, "it was killed too late, so this shows nothing"
+    assert count(home) == (APPS * 3, APPS * 3)
+    assert kept[-1][0] < APPS * 3, "it was killed too late, so this shows nothing"
     asked = [one.path for one in dify.requests if one.path.endswith("/workflows")]
-    assert len(asked) == len(set(asked)) <= 12
-    assert connected("capture", "prod", "--all").out.startswith("prod is captured: 12 apps, 0 versions new")
+    assert len(asked) == len(set(asked)) <= APPS
+    assert connected("capture", "prod", "--all").out.startswith(f"prod is captured: {APPS} apps, 0 versions new")
     assert {
         row["generation"] for row in connected("status", "--json").json["workflows"] if "app-" in row["slug"]
     } == {1}
     assert connected("fsck").code == 0
-    assert len(several) == 12
+    assert len(several) == APPS
 
 
 def count(home: Path) -> tuple[int, int]:
@@ -200,14 +202,12 @@ def count(home: Path) -> tuple[int, int]:
 def test_a_running_server_watches_by_itself_and_outlives_a_dead_dify(
     connected: Run, dify: FakeDify, home: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("graphon")
     app = published(dify, "watched")
     log = tmp_path / "log"
     command = [str(SCRIPTS / "lastgood"), "serve", "--api-port", "0", "--gateway-port", "0"]
+    more = {"LASTGOOD_WATCH_SECONDS": "0.2", "LASTGOOD_ENGINE_WORKERS": "0"}  # every version runs on Dify
     with log.open("w") as out:
-        process = subprocess.Popen(
-            command, env=environment(home, LASTGOOD_WATCH_SECONDS="0.2"), stdout=out, stderr=subprocess.STDOUT
-        )
+        process = subprocess.Popen(command, env=environment(home, **more), stdout=out, stderr=subprocess.STDOUT)
     try:
         wait_for(process, lambda: "Ctrl-C ends it." in log.read_text())
         # Until a person has captured the server, its apps can still be bound to channels: nothing is taken up.

@@ -4,6 +4,7 @@ import io
 import os
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from cli.conftest import LIVE, NEW, OLD, SCRIPTS, SLUG, WORKFLOW, Run, environment
 from lastgood.cli.main import LATE, command, run
+from support import commands
 
 
 def _commands(group: Any = None, *path: str) -> Iterator[tuple[str, ...]]:
@@ -147,11 +149,17 @@ def test_completion_is_installed_where_the_shell_looks(
 def test_a_reader_that_goes_is_no_error(home: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    for args, codes in ((["changes", "--json"], {141}), (["export", SLUG], {141}), (["--help"], {1, 141})):
+    for args, codes in ((["export", SLUG], {141}), (["--help"], {1, 141})):
         done = subprocess.run(
             [SCRIPTS / "lastgood", *args], env=environment(home), stdout=writer, stderr=subprocess.PIPE, check=False
         )
         assert done.returncode in codes and done.stderr == b"", args
+    with Path(os.devnull).open() as none, tempfile.TemporaryFile() as said:
+        streams = (none.fileno(), writer, said.fileno())
+        process = commands.start(["lastgood", "changes", "--json"], environment(home), streams)
+        process.join(60)
+        said.seek(0)
+        assert process.exitcode == 141 and said.read() == b""
     os.close(writer)
 
 

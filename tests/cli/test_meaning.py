@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.conftest import LIVE, NEW, OLD, SLUG, Run, script, written
+from cli.conftest import LIVE, NEW, OLD, SLUG, Run, forked, written
 from cli.test_moves import terminal
 
 
@@ -75,11 +75,11 @@ def test_changed_words_stand_out(tmp_path: Path, more: dict[str, str], removed: 
         files.append(tmp_path / language / "flow.yml")
         files[-1].write_text(text.replace("one {{ text }}", f'"{SAYS.format(language)}"'), encoding="utf-8")
     command = ["lastgood", "diff", *map(str, files)]
-    with terminal(tmp_path, *command, **more) as shown:
+    with terminal(tmp_path, *command, engine=None, **more) as shown:
         assert shown.end() == 0
         assert removed in shown.seen
         assert added in shown.seen
-    piped = script(tmp_path, *command).out
+    piped = forked(tmp_path, *command).out
     assert "- Answer in [-German-], in" in piped
     assert "\33" not in piped
 

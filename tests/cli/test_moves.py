@@ -4,7 +4,6 @@ import os
 import pty
 import select
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,21 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from cli.conftest import LIVE, NEW, OLD, SLUG, Run, environment, script, written
+from cli.conftest import LIVE, NEW, OLD, SLUG, Run, environment, forked, written
+from lastgood.release.verification import Upstream
+from support import commands
 
 
 class Terminal:
     """A command that believes a person sits before it."""
 
-    def __init__(self, *command: str, home: Path, **more: str) -> None:
+    def __init__(self, *command: str, home: Path, engine: Upstream | None, **more: str) -> None:
         self._master, slave = pty.openpty()
         env = environment(home, **{"COLUMNS": "100", **more})
         # Its controlling terminal, so that Ctrl-C is a signal.
-        self._process = subprocess.Popen(
-            command,
-            env=env,
-            preexec_fn=lambda: os.login_tty(slave),  # noqa: PLW1509 - it does nothing else before exec
-        )
+        self._process = commands.start(command, env, (slave, slave, slave), terminal=True, engine=engine)
         os.close(slave)
         self.seen = ""
 
@@ -44,7 +41,7 @@ class Terminal:
         """Press Ctrl-C until it ends, and give the exit code: the question is on the screen a moment before it is
         listened for, and a signal in that moment can get lost."""
         until = time.monotonic() + 30
-        while self._process.poll() is None:
+        while self._process.exitcode is None:
             assert time.monotonic() < until, self.seen
             self.type("\x03")
             if select.select([self._master], [], [], 0.5)[0]:
@@ -56,12 +53,14 @@ class Terminal:
         """Read to the end and give the exit code."""
         while self._read():
             pass
-        return self._process.wait(30)
+        self._process.join(30)
+        assert self._process.exitcode is not None, self.seen
+        return self._process.exitcode
 
     def close(self) -> None:
         """Leave nothing behind."""
         self._process.kill()
-        self._process.wait()
+        self._process.join()
         os.close(self._master)
 
     def _read(self) -> bool:
@@ -76,17 +75,17 @@ class Terminal:
 
 
 @contextmanager
-def terminal(home: Path, *command: str, **more: str) -> Iterator[Terminal]:
+def terminal(home: Path, *command: str, engine: Upstream | None = None, **more: str) -> Iterator[Terminal]:
     """`Terminal`, closed in the end."""
-    shown = Terminal(*command, home=home, **more)
+    shown = Terminal(*command, home=home, engine=engine, **more)
     try:
         yield shown
     finally:
         shown.close()
 
 
-def test_a_rollback_in_a_terminal_says_what_it_will_do_and_asks(lastgood: Run, home: Path) -> None:
-    with terminal(home, "lastgood", "rollback", SLUG) as shown:
+def test_a_rollback_in_a_terminal_says_what_it_will_do_and_asks(lastgood: Run, home: Path, standin: Upstream) -> None:
+    with terminal(home, "lastgood", "rollback", SLUG, engine=standin) as shown:
         shown.wait_for("Roll back?")
         assert f"live of {SLUG}: {LIVE} → {OLD} (generation 2)" in shown.seen
         assert f"{OLD}: last good: marked stable (checked by hand)" in shown.seen
@@ -96,8 +95,8 @@ def test_a_rollback_in_a_terminal_says_what_it_will_do_and_asks(lastgood: Run, h
     assert lastgood("log", SLUG, "--json").json[0]["to"] == OLD
 
 
-def test_no_is_an_answer(lastgood: Run, home: Path) -> None:
-    with terminal(home, "lastgood", "rollback", SLUG, "--to", NEW) as shown:
+def test_no_is_an_answer(lastgood: Run, home: Path, standin: Upstream) -> None:
+    with terminal(home, "lastgood", "rollback", SLUG, "--to", NEW, engine=standin) as shown:
         shown.wait_for("Roll back?")
         assert f"{NEW}: candidate, by alice" in shown.seen and "“not yet”" in shown.seen
         shown.type("n\n")
@@ -106,8 +105,8 @@ def test_no_is_an_answer(lastgood: Run, home: Path) -> None:
     assert lastgood("log", SLUG, "--json").json[0]["to"] == LIVE
 
 
-def test_ctrl_c_at_the_question_changes_nothing(lastgood: Run, home: Path) -> None:
-    with terminal(home, "lastgood", "rollback", SLUG) as shown:
+def test_ctrl_c_at_the_question_changes_nothing(lastgood: Run, home: Path, standin: Upstream) -> None:
+    with terminal(home, "lastgood", "rollback", SLUG, engine=standin) as shown:
         shown.wait_for("Roll back?")
         # The last of several may end Python itself while it ends already.
         assert shown.interrupt() in (130, -signal.SIGINT)
@@ -115,22 +114,23 @@ def test_ctrl_c_at_the_question_changes_nothing(lastgood: Run, home: Path) -> No
     assert lastgood("log", SLUG, "--json").json[0]["to"] == LIVE
 
 
-def test_yes_does_not_ask(home: Path) -> None:
-    with terminal(home, "lastgood", "rollback", SLUG, "--yes") as shown:
+def test_yes_does_not_ask(home: Path, standin: Upstream) -> None:
+    with terminal(home, "lastgood", "rollback", SLUG, "--yes", engine=standin) as shown:
         assert shown.end() == 0
         assert "Roll back?" not in shown.seen
 
 
-def test_a_script_is_never_asked(home: Path) -> None:
-    done = script(home, "lastgood", "rollback", SLUG)
+def test_a_script_is_never_asked(home: Path, standin: Upstream) -> None:
+    done = forked(home, "lastgood", "rollback", SLUG, engine=standin)
     assert done.code == 0 and f"{LIVE} → {OLD}" in done.out
     assert "Roll back?" not in done.err and "not rolled back: knowledge bases" in done.err
 
 
-def test_somebody_who_moved_in_between_is_named(lastgood: Run, home: Path) -> None:
-    with terminal(home, "lastgood", "rollback", SLUG) as shown:
+def test_somebody_who_moved_in_between_is_named(lastgood: Run, home: Path, standin: Upstream) -> None:
+    with terminal(home, "lastgood", "rollback", SLUG, engine=standin) as shown:
         shown.wait_for("Roll back?")
-        assert script(home, "lastgood", "publish", SLUG, NEW, "-m", "hotfix", USER="bob").code == 0
+        done = forked(home, "lastgood", "publish", SLUG, NEW, "-m", "hotfix", engine=standin, USER="bob")
+        assert done.code == 0, done.err
         shown.type("y\n")
         assert shown.end() == 1
         said = " ".join(shown.seen.split())
@@ -141,7 +141,7 @@ def test_somebody_who_moved_in_between_is_named(lastgood: Run, home: Path) -> No
 
 def test_a_terminal_gets_colours_unless_it_wants_none(home: Path) -> None:
     for more, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
-        with terminal(home, "lastgood", "versions", SLUG, **more) as shown:
+        with terminal(home, "lastgood", "versions", SLUG, engine=None, **more) as shown:
             assert shown.end() == 0
         assert ("\x1b[32mactive" in shown.seen) is coloured
         assert LIVE in shown.seen and NEW in shown.seen

@@ -1,6 +1,5 @@
 """Schedules are fired: on the version in service, once by all servers together, and again where one died."""
 
-import multiprocessing
 import os
 import signal
 import time
@@ -23,8 +22,9 @@ from lastgood.release.verification import Upstream
 from lastgood.server.firing import Firing
 from lastgood.settings import Settings
 from support.engine import FakeEngine, fake_engine
-from support.processes import at_once
+from support.processes import at_once, forkserver
 from support.scene import ALICE, Scene, scene
+from support.stores import on_postgres
 from support.triggered import triggered
 
 GRACE = timedelta(minutes=5)
@@ -181,7 +181,7 @@ def _claim(settings: Settings, told: Any) -> None:
 def test_a_slot_of_a_killed_server_is_run_by_another_on_the_same_version(store: Store, engine: FakeEngine) -> None:
     place = live(store)
     one = place.channel().version
-    context = multiprocessing.get_context("spawn")
+    context = forkserver()
     told = context.Queue()
     process = context.Process(target=_claim, args=(store.settings, told), daemon=True)
     process.start()
@@ -218,6 +218,7 @@ def _serve(barrier: Any, index: int, home: Path, database: str, url: str) -> int
     return begun
 
 
+@on_postgres  # a data directory on SQLite has one server
 def test_of_several_servers_one_runs_a_slot(store: Store, engine: FakeEngine) -> None:
     count = 12
     for number in range(count):

@@ -2,6 +2,7 @@
 
 import multiprocessing
 from collections.abc import Callable
+from multiprocessing.context import ForkServerContext
 from typing import Any
 
 # A server process imports once what everybody needs, and each process is a fork of it: quick, without our threads.
@@ -15,9 +16,18 @@ _CONTEXT.set_forkserver_preload(
         "sqlalchemy.dialects.postgresql.psycopg",
         "lastgood.history.retention",
         "lastgood.release.moves",
+        "lastgood.cli.main",
+        "lastgood.cli.dify",
+        "lastgood.cli.local",
+        "lastgood.targets.engine.plan",
     ]
 )
 _SECONDS = 60.0
+
+
+def forkserver() -> ForkServerContext:
+    """What makes those forks."""
+    return _CONTEXT
 
 
 def at_once(number: int, work: Callable[..., Any], *arguments: Any) -> list[Any]:
