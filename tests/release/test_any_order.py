@@ -23,7 +23,7 @@ from .team import play
 
 
 def test_the_rules_hold_in_every_state(sqlite_template: Path) -> None:
-    examples, steps = int(os.environ.get("LASTGOOD_EXAMPLES", "10")), int(os.environ.get("LASTGOOD_STEPS", "25"))
+    examples, steps = int(os.environ.get("LASTGOOD_EXAMPLES", "6")), int(os.environ.get("LASTGOOD_STEPS", "25"))
     play(sqlite_template, examples, steps, derandomize="LASTGOOD_EXAMPLES" not in os.environ)
 
 
@@ -93,8 +93,9 @@ def undo_whatever_came_since(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(moves, "undo", blindly)
 
 
-_PLANTS = [forget_what_rollbacks_left, tell_nobody_of_marks, write_while_planning, accept_what_was_not_shown]
+_PLANTS = [tell_nobody_of_marks, write_while_planning]
 if "LASTGOOD_EXAMPLES" in os.environ:  # what takes longer to come upon
+    _PLANTS += [forget_what_rollbacks_left, accept_what_was_not_shown]
     _PLANTS += [let_failed_versions_pass, go_to_the_active_one, archive_what_is_live, undo_whatever_came_since]
 
 

@@ -100,7 +100,8 @@ def meaning(document: Document) -> dict[str, Any]:
     its place, `features` by name, `rag_pipeline_variables`, and the graph's other keys as `graph`. Without: `mode`
     and the keys of the envelope. Parts are shared with the document; compare them by what `folded` writes."""
     if not document.has_graph:
-        rest = {key: item for key, item in document.data.items() if key not in _ENVELOPE}
+        bare = take_secrets(document)[0]  # a mode without a graph may carry variables all the same
+        rest = {key: item for key, item in bare.data.items() if key not in _ENVELOPE}
         return {"mode": document.mode, **rest}
     return {
         "graph": {key: item for key, item in document.graph.items() if key not in {"nodes", "edges", "viewport"}},
