@@ -1,5 +1,6 @@
 """Stores for every test that wants one: `store` runs the test once on SQLite and once on PostgreSQL."""
 
+import gc
 import os
 import shutil
 import sys
@@ -35,6 +36,13 @@ share_compiled_statements()
 # How long an example takes says more of the machine's load than of the code.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+
+
+def pytest_collection_finish() -> None:
+    """What is collected stays until the end: the collector of garbage need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(scope="session")
