@@ -9,9 +9,11 @@ import pytest
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import ObjectNotExecutableError
 
-from lastgood.access.log import checking, merkle, notes, tree
+from lastgood.access.log import checking, merkle, notes, rows, tree
 from lastgood.access.log.notes import Proven, Signer
+from lastgood.db import audit
 from lastgood.db import tables as t
+from lastgood.db.audit import Principal
 from lastgood.db.store import Store
 from lastgood.errors import InvalidCheckpoint, InvalidRequest, InvalidSetting, LogInconsistent
 from support.stores import on_sqlite
@@ -21,9 +23,9 @@ from .conftest import fill
 
 def leaves(store: Store) -> list[bytes]:
     with store.read() as tx:
-        rows = tx.connection.execute(select(t.audit).order_by(t.audit.c.place)).all()
-    assert [row.place for row in rows] == list(range(len(rows)))
-    return [merkle.leaf_hash(bytes(row.canonical)) for row in rows]
+        found = tx.connection.execute(select(t.audit).order_by(t.audit.c.place)).all()
+    assert [row.place for row in found] == list(range(len(found)))
+    return [merkle.leaf_hash(bytes(row.canonical)) for row in found]
 
 
 def tamper(store: Store, place: int, /, **values: Any) -> None:
@@ -193,6 +195,39 @@ def test_the_store_is_verified_row_by_row(store: Store) -> None:
     assert kinds(store) == [("moved", 4)]
     store.write(lambda tx: tx.connection.execute(delete(t.audit).where(t.audit.c.place == 3)))
     assert kinds(store) == [("dropped", 4)]
+
+
+@on_sqlite
+def test_what_a_hand_at_the_database_leaves_is_found_and_breaks_no_verification(store: Store) -> None:
+    fill(store, 20)
+    tree.sign_now(store)
+
+    def run(statement: str) -> None:
+        store.write(lambda tx: tx.connection.exec_driver_sql(statement))
+
+    change = "UPDATE audit SET canonical = {} WHERE place = 3"
+    run(change.format("replace(canonical, 'because', 'why not')"))  # SQLite makes text of it
+    assert sorted(kinds(store)) == [("altered", 3), ("column", 3)]
+    run(change.format("replace(canonical, 'why not', 'because')"))
+    assert kinds(store) == []
+    with store.read() as tx:
+        assert rows.page(tx, rows.Filter(), limit=99)[0][-4]["place"] == 3
+    for bytes_ in ("x'6767'", "x'5b5d'", "x'7b7d'", "x''"):
+        run(change.format(bytes_))
+        assert ("altered", 3) in kinds(store), bytes_
+
+
+@on_sqlite
+def test_a_row_put_in_before_the_first_place_is_found(store: Store) -> None:
+    fill(store, 20)
+    tree.sign_now(store)
+    names = "at, actor, action, resource, result, reason, canonical, code"
+    put_in = f"INSERT INTO audit ({names}, place) SELECT {names}, -7 FROM audit WHERE place = 4"
+    store.write(lambda tx: tx.connection.exec_driver_sql(put_in))
+    assert [kind for kind, _ in kinds(store)] == ["inserted"]
+    store.write(lambda tx: audit.append(tx, Principal("u1"), "audit:prune", "audit/log", first=2))
+    store.write(lambda tx: tx.connection.exec_driver_sql("DELETE FROM audit WHERE place IN (0, 1)"))
+    assert [kind for kind, _ in kinds(store)] == ["inserted"]
 
 
 def test_a_rewritten_log_is_caught_by_a_checkpoint_that_was_kept_elsewhere(store: Store) -> None:

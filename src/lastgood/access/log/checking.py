@@ -20,16 +20,15 @@ from lastgood.errors import InvalidCheckpoint
 _BATCH = 5000
 _A = t.audit
 _NAMES = ("at", "actor", "action", "resource", "result", "reason", "code")
+_LOWEST = -(2**63)  # somebody may have given a row a place before the first
 _ROWS = Direct(
-    select(_A.c.place, _A.c.canonical, *(_A.c[name] for name in _NAMES))
+    select(_A.c.place, rows.SEALED, *(_A.c[name] for name in _NAMES))
     .where(_A.c.place >= bindparam("begin"), _A.c.place < bindparam("end"))
     .order_by(_A.c.place)
 )
 _NEXT = select(func.min(_A.c.place)).where(_A.c.place >= bindparam("begin"))
-_ONE = select(_A.c.canonical).where(_A.c.place == bindparam("wanted"))
-_PRUNED = (
-    select(_A.c.canonical).where(_A.c.action == "audit:prune", _A.c.result == "allowed").order_by(_A.c.pk.desc())
-)
+_ONE = select(rows.SEALED).where(_A.c.place == bindparam("wanted"))
+_PRUNED = select(rows.SEALED).where(_A.c.action == "audit:prune", _A.c.result == "allowed").order_by(_A.c.pk.desc())
 
 
 def verify(store: Store, given: Iterable[tuple[str, Proven]] = (), keys: Iterable[Verifier] = ()) -> Report:
@@ -61,7 +60,7 @@ def verify(store: Store, given: Iterable[tuple[str, Proven]] = (), keys: Iterabl
 
         def name(index: int) -> str:
             canonical = tx.connection.execute(_ONE, {"wanted": places(index)}).scalar()
-            return lines.line(orjson.loads(bytes(canonical))) if canonical else ""
+            return lines.line_of(bytes(canonical or b""))
 
         judging.judge(report, Evidence(size, begin, leaves, tiles, name), heads)
         if report.good and leaves and (places(0), places(report.rows - 1)) != (begin, begin + report.rows - 1):
@@ -78,9 +77,9 @@ def _trusted(tx: Tx, one: Proven, source: str, keys: list[Verifier]) -> judging.
 def _begin(tx: Tx, report: Report, first: int) -> int:
     """From which place on there must be rows: as the last pruning says, which is a row of the log itself."""
     for canonical in tx.connection.execute(_PRUNED).scalars():
-        said = orjson.loads(bytes(canonical)).get("first")
-        if isinstance(said, int):
-            if said > first:
+        said = judging.kept_from(bytes(canonical))
+        if said is not None:
+            if said > first >= 0:
                 report.add(
                     "pruned", said, f"the rows before {said} were exported and pruned, and some are here again"
                 )
@@ -92,7 +91,7 @@ def _begin(tx: Tx, report: Report, first: int) -> int:
 def _leaves(tx: Tx, report: Report) -> tuple[bytes, Any]:
     """The hashes of all rows that have a place, in order; and what tells the place of each."""
     hashes, gaps = bytearray(), [(0, 0)]  # from this index on, places are ahead of it by so much
-    at: int | None = 0
+    at: int | None = _LOWEST
     while (at := tx.connection.execute(_NEXT, {"begin": at}).scalar()) is not None:
         for place, canonical, *columns in _ROWS.rows(tx, begin=at, end=at + _BATCH):
             index = len(hashes) // HASH

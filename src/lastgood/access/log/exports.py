@@ -130,14 +130,15 @@ def _range(folder: Path, size: int) -> tuple[int, int]:
     raise InvalidExport(path=str(folder / RANGE), reason=f"it names no range of {size} rows")
 
 
-def _leaves(folder: Path, report: Report) -> tuple[bytes, list[tuple[int, int, str]], set[int]]:
+def _leaves(folder: Path, report: Report) -> tuple[bytes, list[tuple[int, int, str]], set[int | None]]:
     """The hashes of all rows in the order of the files; where among them each file begins, and where it should by its
     name; and from where on rows are kept, as rows of prunings say."""
     try:
         files = sorted(path.name for path in (folder / ROWS).iterdir())
     except OSError as error:
         raise InvalidExport(path=str(folder / ROWS), reason=error.strerror or str(error)) from None
-    hashes, pruned = bytearray(), set()
+    hashes = bytearray()
+    pruned: set[int | None] = set()
     starts: list[tuple[int, int, str]] = []
     for name in files:
         if not _SEGMENT.fullmatch(name):
@@ -147,16 +148,8 @@ def _leaves(folder: Path, report: Report) -> tuple[bytes, list[tuple[int, int, s
         for line in _lines(folder / ROWS / name):
             hashes += sha256(b"\x00" + line).digest()
             if _PRUNED in line:
-                pruned.add(_kept_from(line))
+                pruned.add(judging.kept_from(line))
     return bytes(hashes), starts, pruned
-
-
-def _kept_from(line: bytes) -> int:
-    try:
-        first = json.loads(line)["first"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return -1
-    return first if isinstance(first, int) else -1
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -179,11 +172,8 @@ class _Names:
         begin, name = next(one for one in reversed(self.starts) if one[0] <= index)
         for at, line in enumerate(_lines(self.folder / ROWS / name)):
             if at == index - begin:
-                where = f"line {at + 1} of {ROWS}/{name}"
-                try:
-                    return f"{where}: {lines.line(json.loads(line))}"
-                except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                    return where
+                said = lines.line_of(line)
+                return f"line {at + 1} of {ROWS}/{name}{': ' if said else ''}{said}"
         return ""
 
 

@@ -1,6 +1,7 @@
 """Are these the rows that were signed? One judgement for the store and for an export: what is trusted is the signed
 roots, and nothing else that lies beside the rows."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -54,12 +55,17 @@ class Report:
         """Whether nothing was changed."""
         return not self.findings
 
+    @property
+    def full(self) -> bool:
+        """Whether further findings are only counted."""
+        return len(self.findings) >= _MOST_TOLD
+
     def add(self, kind: str, place: int | None, detail: str) -> None:
         """Tell a finding; after the first thousand they are only counted."""
-        if len(self.findings) < _MOST_TOLD:
-            self.findings.append(Finding(kind, place, detail))
-        else:
+        if self.full:
             self.more += 1
+        else:
+            self.findings.append(Finding(kind, place, detail))
 
     def as_data(self) -> dict[str, Any]:
         """Its JSON form."""
@@ -108,6 +114,15 @@ def judge(report: Report, evidence: Evidence, heads: Sequence[Head]) -> None:
         _tell_rewritten(report, failing, inside, of_kept, tiles, rows if whole else b"")
     elif len(report.findings) == before:
         report.add("rewritten", None, "the rows do not lead to the signed root")
+
+
+def kept_from(sealed: bytes) -> int | None:
+    """From which place on there are rows, as the row of a pruning says; None for bytes that are no such row."""
+    try:
+        first = json.loads(sealed)["first"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return first if isinstance(first, int) else None
 
 
 def _grown(level: bytes) -> dict[Tile, bytes]:
@@ -168,7 +183,7 @@ def _tell_rows(report: Report, evidence: Evidence, kept: bytes, places: range) -
     for one in aligning.compare(expected, found):
         place = None if one.place is None else one.place + from_place
         at = None if one.at is None else one.at + from_place
-        name = "" if at is None else evidence.name(at - evidence.first)
+        name = "" if at is None or report.full else evidence.name(at - evidence.first)  # to look it up takes long
         told = f" ({name})" if name else ""
         match one.kind:
             case "altered":

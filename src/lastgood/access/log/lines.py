@@ -48,6 +48,14 @@ def line(facts: Mapping[str, Any], *, wide: bool = False) -> str:
     return " ".join(plain)
 
 
+def line_of(sealed: bytes) -> str:
+    """The line of a row's sealed bytes; empty for bytes that somebody changed into none of a row."""
+    try:
+        return line(json.loads(sealed))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return ""
+
+
 def csv_head() -> str:
     """The line of column names."""
     return _csv([*COLUMNS, "facts"])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, bindparam, delete, func, select
+from sqlalchemy import ColumnElement, LargeBinary, bindparam, cast, delete, func, select
 
 from lastgood.access.log import lines
 from lastgood.db import tables as t
@@ -15,9 +15,11 @@ from lastgood.db.tx import Tx
 BATCH = 1000
 _KINDS = ("person", "token", "service", "local")
 _A = t.audit
-_READ = select(_A.c.pk, _A.c.place, _A.c.canonical)
+# A change by SQL can leave text there on SQLite, which must be read to be found.
+SEALED = cast(_A.c.canonical, LargeBinary).label("canonical")
+_READ = select(_A.c.pk, _A.c.place, SEALED)
 _SPAN = (
-    select(_A.c.canonical)
+    select(SEALED)
     .where(_A.c.place >= bindparam("begin"), _A.c.place < bindparam("end"))
     .order_by(_A.c.place)
     .limit(BATCH)

@@ -10,7 +10,7 @@ from hashlib import sha256
 from sqlalchemy import bindparam, delete, insert, null, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from lastgood.access.log import merkle, notes
+from lastgood.access.log import merkle, notes, rows
 from lastgood.access.log.merkle import HASH, WIDTH, Tile
 from lastgood.access.log.notes import Checkpoint, Proven, Signer, Verifier
 from lastgood.db import tables as t
@@ -25,7 +25,7 @@ _KEPT = 1000  # signed heads; the root at any other size can be computed again
 
 _A, _T, _C = t.audit, t.audit_tile, t.audit_checkpoint
 _LOCK = text("LOCK TABLE audit_tile IN SHARE ROW EXCLUSIVE MODE")
-_WAITING = select(_A.c.pk, _A.c.canonical).where(_A.c.place == null()).order_by(_A.c.pk).limit(BATCH)
+_WAITING = select(_A.c.pk, rows.SEALED).where(_A.c.place == null()).order_by(_A.c.pk).limit(BATCH)
 _ANY_WAITING = select(_A.c.pk).where(_A.c.place == null()).limit(1)
 _PLACE = update(_A).where(_A.c.pk == bindparam("row")).values(place=bindparam("given"))
 # One statement for all rows: a round trip for each would take ten times as long.
@@ -78,20 +78,20 @@ def sequence(tx: Tx) -> int:
     """Give the rows that wait their places, at most `BATCH` of them; gives how many. In a write transaction."""
     if tx.postgres:
         tx.connection.execute(_LOCK)
-    rows = tx.connection.execute(_WAITING).all()
-    if not rows:
+    found = tx.connection.execute(_WAITING).all()
+    if not found:
         return 0
     begin = size(tx)
-    leaves = [sha256(b"\x00" + canonical).digest() for _, canonical in rows]
+    leaves = [sha256(b"\x00" + canonical).digest() for _, canonical in found]
     changed = merkle.extend(begin, leaves, Tiles(tx))
     values = [{"level": level, "number": number, "hashes": hashes} for (level, number), hashes in changed.items()]
     tx.connection.execute(_PUT_POSTGRES if tx.postgres else _PUT_SQLITE, values)
     if tx.postgres:
-        given = {"rows": [pk for pk, _ in rows], "places": list(range(begin, begin + len(rows)))}
+        given = {"rows": [pk for pk, _ in found], "places": list(range(begin, begin + len(found)))}
         tx.connection.execute(_PLACE_ALL, given)
     else:
-        tx.connection.execute(_PLACE, [{"row": pk, "given": begin + at} for at, (pk, _) in enumerate(rows)])
-    return len(rows)
+        tx.connection.execute(_PLACE, [{"row": pk, "given": begin + at} for at, (pk, _) in enumerate(found)])
+    return len(found)
 
 
 def sequence_all(store: Store) -> int:
