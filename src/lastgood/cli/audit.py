@@ -2,7 +2,9 @@
 
 import json
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,10 +12,10 @@ import typer
 
 from lastgood.access.log import lines
 from lastgood.cli import output
-from lastgood.cli.client import Client, connect
+from lastgood.cli.client import Client, Given, connect, is_served
 from lastgood.cli.commands import add, group, keep_server, keep_token
 from lastgood.cli.parameters import Json, Limit, given
-from lastgood.errors import InvalidExport, Unavailable
+from lastgood.errors import InvalidExport, ServerUnreachable, Unavailable
 
 if TYPE_CHECKING:
     from lastgood.access.log.exports import Written
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 audit = group()
 _PART = 4096  # rows in one request of an export
 _TOLD = 20
+_AGAIN_SECONDS = 1.0
 
 Since = Annotated[str, typer.Option("--since", help="An age (90s, 30m, 24h, 365d) or an ISO 8601 time.")]
 Until = Annotated[str | None, typer.Option("--until", help="Likewise.")]
@@ -94,7 +97,8 @@ def follow(
     wide: Annotated[bool, typer.Option("--wide", help="Add the code, the place in the log, and the reason.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Print lines as they come, until Ctrl-C. It needs a server that runs.
+    """Print lines as they come, until Ctrl-C. It needs a server that runs; where that is started again, it goes on
+    with the next line.
 
     \b
     Examples:
@@ -102,14 +106,9 @@ def follow(
       lastgood audit follow --json --after 1200 >> audit.jsonl
     """
     query = {"actor": actor, "action": action, "result": result, "resource": resource}
-    with connect(given(ctx)) as api:
-        if not api.url:
-            raise Unavailable(detail="Without a server nobody else writes to this log; start `lastgood serve` first.")
-        begin = api.get("audit", "span")["size"] if after is None else after
-        for row in api.lines("audit", follow=True, format="lines", after=begin, **query):
-            one = json.loads(row)
-            output.write(json.dumps(one) if as_json else lines.line(one, wide=wide))
-            sys.stdout.flush()
+    for one in _followed(given(ctx), after, query):
+        output.write(json.dumps(one) if as_json else lines.line(one, wide=wide))
+        sys.stdout.flush()
 
 
 def checkpoint(
@@ -220,6 +219,31 @@ add(
     {"verify": verify, "checkpoint": checkpoint, "follow": follow, "export": export, "prune": prune},
     "Commands",
 )
+
+
+def _followed(asked: Given, place: int | None, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The rows from `place` on (None: from now on) as they come, from one start of the server to the next."""
+    begun = gone = False
+    while True:
+        try:
+            with connect(asked) if is_served(asked) else nullcontext() as api:
+                if api is None or not api.url:
+                    detail = "Without a server nobody else writes to this log; start `lastgood serve` first."
+                    raise Unavailable(detail=detail)
+                size = api.get("audit", "span")["size"]
+                place = size if place is None else place
+                begun, gone = True, False
+                for row in api.lines("audit", follow=True, format="lines", after=place, **query):
+                    one = json.loads(row)
+                    place = one["place"] + 1
+                    yield one
+        except (ServerUnreachable, Unavailable):
+            if not begun:
+                raise
+        if not gone:
+            output.warn("The server went. Lines go on when it is back.")
+            gone = True
+        time.sleep(_AGAIN_SECONDS)
 
 
 def _export(api: Client, folder: Path, before: str | None) -> "Written":

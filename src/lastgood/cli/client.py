@@ -82,7 +82,8 @@ class Client:
         return self._ask("GET", path, query).content
 
     def lines(self, *path: str, **query: Any) -> Iterator[str]:
-        """The lines of an answer that goes on, as they come."""
+        """The lines of an answer that goes on, as they come. Only a newline ends one: JSON may hold what else Unicode
+        calls a line end."""
         params = _params(query)
         try:
             with self._http.stream(
@@ -91,7 +92,10 @@ class Client:
                 if not answer.is_success:
                     answer.read()
                     raise _refusal(answer, self.url)
-                yield from answer.iter_lines()
+                rest = b""
+                for part in answer.iter_bytes():
+                    *whole, rest = (rest + part).split(b"\n")
+                    yield from (line.decode() for line in whole)
         except httpx.TransportError as error:
             raise ServerUnreachable(url=self.url, reason=reason_of(error)) from error
 
@@ -119,6 +123,12 @@ class Client:
         if answer.is_success:
             return answer
         raise _refusal(answer, self.url)
+
+
+def is_served(given: Given) -> bool:
+    """Whether `given` and the settings lead to a server: one that is named, or one that runs here."""
+    address = address_of(given)
+    return bool(address.server) or server_notice(address.home) is not None
 
 
 @contextmanager

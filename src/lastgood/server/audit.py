@@ -101,13 +101,12 @@ def _with_head(text: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _all(served: Context, wanted: Filter, place: int) -> Iterator[dict[str, Any]]:
-    while True:
+    with served.store.read() as tx:
+        end = tree.size(tx)
+    while place < end:
         with served.store.read() as tx:
-            found, following = rows.after(tx, wanted, place)
+            found, place = rows.after(tx, wanted, place, end)
         yield from found
-        if following == place:
-            return
-        place = following
 
 
 async def _followed(request: Request, served: Context, wanted: Filter, place: int) -> AsyncIterator[bytes]:
@@ -116,7 +115,7 @@ async def _followed(request: Request, served: Context, wanted: Filter, place: in
     def more() -> tuple[list[dict[str, Any]], int]:
         tree.sequence_all(served.store)
         with served.store.read() as tx:
-            return rows.after(tx, wanted, place)
+            return rows.after(tx, wanted, place, tree.size(tx))
 
     stopping = served.operators.means.stopping
     while not stopping.is_set() and not await request.is_disconnected():
@@ -146,7 +145,7 @@ def record_span(served: Context, who: Principal, begin: int, end: int) -> None:
 
 @router.get("/span", summary="Which rows are here, and which of them are older than a time")
 def read_span(
-    served: Served, who: Exporter, before: Annotated[str | None, Query(description="an age or a time")] = None
+    served: Served, who: Reader, before: Annotated[str | None, Query(description="an age or a time")] = None
 ) -> dict[str, Any]:
     time = moment(before) if before else None
     tree.sequence_all(served.store)

@@ -97,13 +97,13 @@ def page(tx: Tx, wanted: Filter, *, limit: int, before: int | None = None) -> tu
     return found, before
 
 
-def after(tx: Tx, wanted: Filter, place: int, *, limit: int = BATCH) -> tuple[list[dict[str, Any]], int]:
-    """The rows that are `wanted` among those at `place` and behind it, in the order of their places, and the place to
-    go on from."""
-    statement = _READ.where(*wanted.conditions(), _A.c.place >= place).order_by(_A.c.place).limit(limit)
-    rows = tx.connection.execute(statement).all()
+def after(tx: Tx, wanted: Filter, place: int, end: int, *, limit: int = BATCH) -> tuple[list[dict[str, Any]], int]:
+    """The rows that are `wanted` from `place` to before `end`, in the order of their places, and the place to go on
+    from: no row is looked at again because it was not wanted."""
+    here = (_A.c.place >= place, _A.c.place < end)
+    rows = tx.connection.execute(_READ.where(*wanted.conditions(), *here).order_by(_A.c.place).limit(limit)).all()
     found = [facts for row in rows if wanted.takes(facts := shown(row))]
-    return found, rows[-1].place + 1 if rows else place
+    return found, rows[-1].place + 1 if len(rows) == limit else max(place, end)
 
 
 def span(tx: Tx, begin: int, end: int) -> list[bytes]:
