@@ -152,14 +152,16 @@ def test_the_head_and_its_proofs_check_out(api: Api) -> None:
 def test_verification_by_api_takes_checkpoints_from_elsewhere(api: Api) -> None:
     api.push()
     kept = api.ask("GET", "/v1/audit/checkpoint?fresh=true").text
-    found = api.get("/v1/audit/verification", params={"checkpoint": kept})
-    assert (found["good"], found["heads"]) == (True, 2)
+    with_kept = {"checkpoints": [kept] * 1500, "keys": [api.ask("GET", "/v1/audit/key").text.strip()]}
+    found = api.post("/v1/audit/verification", with_kept)
+    assert (found["good"], found["heads"]) == (True, 1501)
     changed = "CAST(replace(CAST(canonical AS TEXT), 'token', 'taken') AS BLOB)"
     with_change = f"UPDATE audit SET canonical = {changed} WHERE place = 0"
     api.store.write(lambda tx: tx.connection.exec_driver_sql(with_change))
-    found = api.get("/v1/audit/verification", params={"checkpoint": kept})
+    found = api.post("/v1/audit/verification", {"checkpoints": [kept]})
     assert {(one["kind"], one["place"]) for one in found["findings"]} == {("altered", 0), ("column", 0)}
-    is_problem(api.ask("GET", "/v1/audit/verification", params={"checkpoint": "nonsense"}), 400)
+    for wrong in ({"checkpoints": ["nonsense"]}, {"keys": ["nonsense"]}, {"keys": [""] * 21}):
+        is_problem(api.ask("POST", "/v1/audit/verification", json=wrong), 400)
 
 
 class Transport(httpx.BaseTransport):
@@ -187,7 +189,7 @@ def test_export_and_prune_from_the_command_line(api: Api, tmp_path: Path) -> Non
     is_problem(api.ask("POST", "/v1/audit/prune", json={"end": 99, "checkpoint": note}), 400)
     done = api.post("/v1/audit/prune", {"end": 4, "checkpoint": note})
     assert done == {"first": 4, "dropped": 4}
-    found = api.get("/v1/audit/verification", params={"checkpoint": note})
+    found = api.post("/v1/audit/verification", {"checkpoints": [note]})
     assert (found["good"], found["first"]) == (True, 4), found
     pruned = api.get("/v1/audit?action=audit:prune")["items"]
     assert [(one["result"], one.get("first")) for one in pruned] == [("allowed", 4), ("failed", None)]

@@ -1,6 +1,7 @@
 """`lastgood audit`: who did what, and the proof that nobody changed the record of it."""
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 audit = group()
 _PART = 4096  # rows in one request of an export
 _TOLD = 20
+_NUMBERED = re.compile(r"\(checkpoint [0-9]+\)")
 _AGAIN_SECONDS = 1.0
 
 Since = Annotated[str, typer.Option("--since", help="An age (90s, 30m, 24h, 365d) or an ISO 8601 time.")]
@@ -156,11 +158,12 @@ def verify(
     keys = None if key is None else _keys(key)
     if export is None:
         with connect(given(ctx)) as api, output.progress("looking at every row"):
-            texts = [one.text for _, one in kept]
-            found = api.get("audit", "verification", checkpoint=texts, key=[one.text for one in keys or ()])
+            body = {"checkpoints": [one.text for _, one in kept], "keys": [one.text for one in keys or ()]}
+            path = ("audit", "verification")
+            found = api.post(*path, body=body) if any(body.values()) else api.get(*path)
+        names = {f"(checkpoint {at})": f"({name})" for at, (name, _) in enumerate(kept, 1)}
         for finding in found["findings"]:  # the server does not know what the files are called
-            for at, (name, _) in reversed(list(enumerate(kept, 1))):
-                finding["detail"] = finding["detail"].replace(f"(checkpoint {at})", f"({name})")
+            finding["detail"] = _NUMBERED.sub(lambda one: names.get(one[0], one[0]), finding["detail"])
     else:
         from lastgood.access.log import exports
 

@@ -220,23 +220,26 @@ def read_tile(level: int, path: str, served: Served, who: Reader) -> Response:
 
 
 @router.get("/verification", summary="Whether anything was changed, and which row")
-def read_verification(
-    served: Served,
-    who: Reader,
-    checkpoint: Annotated[
-        list[str] | None, Query(description="checkpoints from elsewhere, as text", max_length=1000)
-    ] = None,
-    key: Annotated[
-        list[str] | None, Query(description="public keys to trust beside the log's own", max_length=20)
-    ] = None,
-) -> dict[str, Any]:
-    """Every row, column, tile and stored checkpoint is held to each other and to the checkpoints given."""
+def read_verification(served: Served, who: Reader) -> dict[str, Any]:
+    """Every row, column, tile and stored checkpoint is held to each other."""
     record_read(served, who, "audit:read", _LOG)
-    given = [
-        (f"checkpoint {at + 1}", one) for at, text in enumerate(checkpoint or ()) for one in notes.read_all(text)
-    ]
-    found = checking.verify(served.store, given, [notes.Verifier.parse(text) for text in key or ()])
-    return found.as_data()
+    return checking.verify(served.store).as_data()
+
+
+class Kept(BaseModel):
+    """What was kept elsewhere: checkpoints, each as text, and public keys to trust beside the log's own."""
+
+    model_config = ConfigDict(extra="forbid")
+    checkpoints: list[str] = Field(default=[], max_length=100_000)
+    keys: list[str] = Field(default=[], max_length=20)
+
+
+@router.post("/verification", summary="The same, held to checkpoints from elsewhere too")
+def verify(body: Kept, served: Served, who: Exporter) -> dict[str, Any]:
+    """A checkpoint whose signature is not good is refused; one that does not hold is a finding."""
+    record_read(served, who, "audit:read", _LOG)
+    given = [(f"checkpoint {at}", one) for at, text in enumerate(body.checkpoints, 1) for one in notes.read_all(text)]
+    return checking.verify(served.store, given, [notes.Verifier.parse(text) for text in body.keys]).as_data()
 
 
 class Pruning(BaseModel):

@@ -97,9 +97,7 @@ def judge(report: Report, evidence: Evidence, heads: Sequence[Head]) -> None:
     whole = len(rows) == size * HASH
     of_rows = _grown(rows) if whole else {}
     wrong = _failing(of_rows, size, heads) if whole else list(heads)
-    inside = [head for head in heads if head.checkpoint.size <= size]
-    report.proven = max((head.checkpoint.size for head in heads if head not in wrong), default=0)
-    report.proven = min(report.proven, size)
+    report.proven = min(size, max((head.checkpoint.size for head in _without(heads, wrong)), default=0))
     if whole and not wrong:
         _tell_tiles(report, of_rows, tiles, rows, kept)
         unsigned = max(first, report.proven)
@@ -111,7 +109,7 @@ def judge(report: Report, evidence: Evidence, heads: Sequence[Head]) -> None:
     before = len(report.findings)
     _tell_rows(report, evidence, kept, range(first, end))
     if failing:
-        _tell_rewritten(report, failing, inside, of_kept, tiles, rows if whole else b"")
+        _tell_rewritten(report, failing, _without(heads, failing), of_kept, tiles, rows if whole else b"")
     elif len(report.findings) == before:
         report.add("rewritten", None, "the rows do not lead to the signed root")
 
@@ -141,6 +139,11 @@ def _level(tiles: Mapping[Tile, bytes], size: int) -> bytes:
 def _failing(tiles: Mapping[Tile, bytes], size: int, heads: Sequence[Head]) -> list[Head]:
     """The heads that do not hold for the tree of `tiles`."""
     return [head for head in heads if _why_not(tiles, size, head)]
+
+
+def _without(heads: Sequence[Head], others: Sequence[Head]) -> list[Head]:
+    known = set(others)  # of files that every checkpoint was appended to there are tens of thousands
+    return [head for head in heads if head not in known]
 
 
 def _why_not(tiles: Mapping[Tile, bytes], size: int, head: Head) -> str:
@@ -199,7 +202,7 @@ def _tell_rows(report: Report, evidence: Evidence, kept: bytes, places: range) -
 def _tell_rewritten(
     report: Report,
     failing: Sequence[Head],
-    inside: Sequence[Head],
+    holding: Sequence[Head],
     of_kept: Mapping[Tile, bytes],
     tiles: Mapping[Tile, bytes],
     rows: bytes,
@@ -215,8 +218,10 @@ def _tell_rewritten(
         return
     head = min(rewritten, key=lambda one: one.checkpoint.size)
     end = head.checkpoint.size
-    holding = [one.checkpoint.size for one in inside if one not in failing and (one.outside or not head.outside)]
-    good = max((size for size in holding if size < end), default=0)
+    good = max(
+        (one.checkpoint.size for one in holding if one.checkpoint.size < end and (one.outside or not head.outside)),
+        default=0,
+    )
     detail = (
         f"the rows from {good} to {end - 1} do not lead to the root that was signed at {end} ({head.source}):"
         " rows and the hashes kept beside them were changed"
