@@ -115,10 +115,17 @@ HOSTILE = "x\r\n2026-01-01T00:00:00.000Z root PUBLISH /all allowed\x1b[2J\x00\u2
 
 
 def test_no_text_breaks_a_row_or_keeps_it_from_being_written(store: Store) -> None:
-    row = appended(store, Principal(HOSTILE, path=HOSTILE), resource=HOSTILE, reason=HOSTILE, more=HOSTILE)
+    row = appended(
+        store,
+        Principal(HOSTILE, path=HOSTILE),
+        resource=HOSTILE,
+        reason=HOSTILE,
+        more=HOSTILE,
+        asked={"in": [HOSTILE]},
+    )
     assert not re.search(rb"[\x00-\x1f]", row.canonical)
     facts = json.loads(row.canonical)
-    assert facts["actor"] == facts["more"] == HOSTILE.replace("\ud800", "?")
+    assert facts["actor"] == facts["more"] == facts["asked"]["in"][0] == HOSTILE.replace("\ud800", "?")
     assert row.actor == facts["actor"].replace("\0", "\ufffd")
 
 
@@ -136,7 +143,7 @@ def test_no_text_breaks_a_row_or_keeps_it_from_being_written(store: Store) -> No
 def test_what_looks_like_a_secret_is_masked_wherever_it_stands(store: Store, secret: str) -> None:
     text = f"see https://{secret}@dify.test/x?token={secret}&y=1 and Bearer {secret}, thanks"
     who = Principal("u1", request_id=text, path=f"/v1/{secret}/x" if ":" not in secret else "/v1", address="::1")
-    row = appended(store, who, resource=text, reason=text, url=text)
+    row = appended(store, who, resource=text, reason=text, url=text, asked={"actor": text, "all": [(text,)]})
     assert secret not in str(tuple(row))
     assert "thanks" in row.reason
     assert "dify.test" in row.reason

@@ -105,9 +105,14 @@ _MARKS = (
 _MASK = "*" * 20
 
 
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """`values` with texts that every store and reader takes: secrets masked, half of a surrogate pair replaced."""
-    return {name: masked(value) if isinstance(value, str) else value for name, value in values.items()}
+def _plain(value: Any) -> Any:
+    """`value` with texts, however deep, that every store and reader takes: secrets masked, half of a surrogate pair
+    replaced."""
+    if isinstance(value, str):
+        return masked(value)
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def masked(value: str) -> str:
