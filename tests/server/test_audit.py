@@ -269,9 +269,24 @@ def test_a_servers_thread_signs_and_says_once_when_it_cannot(api: Api, capsys: p
     for _ in range(3):
         thread._signed = float("-inf")
         thread.look()
+        thread.look()  # it is not time to sign
     assert capsys.readouterr().err.count("lastgood: audit log: ") == 1
     with api.store.read() as tx:
         events = tx.connection.execute(select(tables.outbox.c.type)).scalars().all()
     assert events.count("audit.inconsistent") == 1
     (finding,) = (one for one in examine(api.app.state.context) if one["check"] == "audit log")
     assert (finding["verdict"], finding["todo"]) == ("fail", "lastgood audit verify")
+
+
+def test_a_servers_thread_outlives_what_nobody_thought_of(
+    api: Api, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread = Sequencing(api.store, api.app.state.context.operators.means.stopping)
+    api.push()
+    with monkeypatch.context() as patch:
+        patch.setattr(tree, "sequence_all", lambda _: 1 // 0)
+        thread.look()
+    assert "this should not happen (ZeroDivisionError)" in capsys.readouterr().err
+    thread.look()
+    with api.store.read() as tx:
+        assert tree.newest(tx) is not None

@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 
 from lastgood.access.log import sending, tree
@@ -19,8 +19,8 @@ class Sequencing:
 
     store: Store
     stopping: threading.Event
-    problem: str = ""
     _signed: float = float("-inf")
+    _told: set[str] = field(default_factory=set)
 
     def run(self) -> None:
         """Do it until this process must end, and a last time then (a server's own thread runs this)."""
@@ -29,21 +29,23 @@ class Sequencing:
         self.look()
 
     def look(self) -> None:
-        """Give places, and sign and send when it is time."""
+        """Give places, and sign and send when it is time. What fails is told once, until a head is signed again."""
         try:
             tree.sequence_all(self.store)
             if monotonic() - self._signed >= self.store.settings.audit.checkpoint_seconds:
                 self._signed = monotonic()
                 tree.sign_now(self.store)
+                self._told.clear()
             if not self.stopping.is_set():
                 for state in sending.send_all(self.store):
                     if state.failures == 1:
                         print(f"lastgood: {state.problem}", file=sys.stderr)
-            self.problem = ""
-        except LastgoodError as error:
-            if str(error) != self.problem:  # once, not every second
-                self.problem = str(error)
-                print(f"lastgood: audit log: {error}", file=sys.stderr)
+        except Exception as error:  # nobody would see that this thread had died
+            known = isinstance(error, LastgoodError)
+            problem = str(error) if known else f"this should not happen ({type(error).__name__})"
+            if problem not in self._told:
+                self._told.add(problem)
+                print(f"lastgood: audit log: {problem}", file=sys.stderr)
                 if isinstance(error, LogInconsistent):
                     self._alert(error)
 
