@@ -729,7 +729,7 @@ audit_export = Table(
     metadata,
     Column("destination", String(255), primary_key=True),
     Column("size", BigInteger, nullable=False),
-    _time("at"),  # of the last attempt
+    _time("at"),  # before which it is not tried again
     _time("done_at", nullable=True),
     _time("failing_since", nullable=True),
     Column("failures", Integer, nullable=False, server_default="0"),

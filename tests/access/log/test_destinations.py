@@ -8,13 +8,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from lastgood.access.log import notes, sending, tree
 from lastgood.access.log.destinations import Delivery, callback, named, sigv4
@@ -26,7 +27,7 @@ from lastgood.access.log.notes import Checkpoint, Signer
 from lastgood.catalogue import Audit, Bucket
 from lastgood.db import tables as t
 from lastgood.db.store import Store
-from lastgood.db.tx import utc_now
+from lastgood.db.tx import Tx, parse_time, utc_now, utc_text
 from lastgood.errors import CheckpointNotSent
 from support.stores import on_sqlite
 
@@ -217,6 +218,16 @@ def later(store: Store) -> None:
     store.write(lambda tx: tx.connection.execute(update(t.audit_export).values(at="2020-01-01T00:00:00.000000Z")))
 
 
+def later_by(store: Store, seconds: int) -> None:
+    """Let so much time pass for every place."""
+
+    def work(tx: Tx) -> None:
+        at = parse_time(tx.connection.execute(select(t.audit_export.c.at)).scalar_one()) - timedelta(seconds=seconds)
+        tx.connection.execute(update(t.audit_export).values(at=utc_text(at)))
+
+    store.write(work)
+
+
 def test_a_dead_place_holds_up_no_other_and_is_tried_again(store: Store, tmp_path: Path) -> None:
     with_places(store, file=tmp_path / "gone" / "file", git=tmp_path / "no-repository")
     assert len(named(store.settings.audit)) == 2
@@ -248,6 +259,27 @@ def test_of_two_servers_one_sends(store: Store, open_again: Callable[[], Store],
     for thread in threads:
         thread.join()
     assert len(notes.read_all((tmp_path / "file").read_text())) == 1
+
+
+@on_sqlite
+def test_no_other_server_sends_while_one_tries_a_place_that_failed_before(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_places(store, file=tmp_path / "file")
+    fill(store, 1)
+    tree.sign_now(store)
+    meanwhile: list[list[sending.State]] = []
+
+    def slow(place: File, one: Delivery) -> None:
+        later_by(store, seconds=90)
+        meanwhile.append(sending.send_all(store))
+        raise CheckpointNotSent(destination=place.name, reason="it is slow")
+
+    monkeypatch.setattr(File, "send", slow)
+    for failures in (1, 2):
+        assert [one.failures for one in sending.send_all(store)] == [failures]
+        later_by(store, seconds=2**failures)
+    assert meanwhile == [[], []]
 
 
 @on_sqlite

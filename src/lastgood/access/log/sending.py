@@ -1,7 +1,8 @@
 """Which checkpoints have reached which place, and the sending of those that have not.
 
-Whoever takes a place's row by compare-and-set sends to it, so that of two servers one does. A place that fails is
-tried again, after a longer and longer while; every failure is told by `doctor` until it takes one."""
+Whoever takes a place's row by compare-and-set sends to it, so that of two servers one does. The row says before when
+nobody tries it again: while somebody may be sending, and after a failure for a longer and longer while. Every failure
+is told by `doctor` until the place takes one."""
 
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -13,22 +14,29 @@ from lastgood.access.log import tree
 from lastgood.access.log.destinations import Delivery, Destination, named
 from lastgood.db import tables as t
 from lastgood.db.store import Store
-from lastgood.db.tx import Tx, parse_time, utc_now
+from lastgood.db.tx import Tx, parse_time, utc_now, utc_text
 from lastgood.errors import LastgoodError
 
-_LEASE = timedelta(seconds=30)  # longer than any place may take
+_LEASE = timedelta(minutes=2)  # longer than any place may take: Git has five commands
 _LONGEST_WAIT = timedelta(minutes=10)
 _E = t.audit_export
 _FIND = select(_E).where(_E.c.destination == bindparam("wanted"))
 _TAKE = (
     update(_E)
     .where(_E.c.destination == bindparam("wanted"), _E.c.at == bindparam("seen"))
-    .values(at=bindparam("now"))
+    .values(at=bindparam("until"))
 )
 _DONE = (
     update(_E)
     .where(_E.c.destination == bindparam("wanted"))
-    .values(size=bindparam("reached"), done_at=bindparam("now"), failures=0, failing_since=None, problem="")
+    .values(
+        size=bindparam("reached"),
+        at=bindparam("now"),
+        done_at=bindparam("now"),
+        failures=0,
+        failing_since=None,
+        problem="",
+    )
 )
 
 
@@ -65,10 +73,13 @@ def send_all(store: Store) -> list[State]:
         return []
     with store.read() as tx:
         head = tree.newest(tx)
+        reached = {state.destination: state.size for state in states(tx)}
     if head is None:
         return []
     tried = []
     for place in places:
+        if reached.get(place.name, -1) >= head.size:
+            continue
         if store.write(lambda tx, one=place: _take(tx, one, head.size)):  # type: ignore[misc]
             tried.append(_send(store, place, Delivery(head.note, head.at), head.size))
     return tried
@@ -76,19 +87,17 @@ def send_all(store: Store) -> list[State]:
 
 def _take(tx: Tx, place: Destination, size: int) -> bool:
     row = tx.connection.execute(_FIND, {"wanted": place.name}).first()
+    until = _from_now(tx, _LEASE)
     if row is None:
-        tx.connection.execute(insert(_E), {"destination": place.name, "size": -1, "at": tx.now})
+        tx.connection.execute(insert(_E), {"destination": place.name, "size": -1, "at": until})
         return True
-    if row.size >= size:
+    if row.size >= size or tx.now < row.at <= _from_now(tx, _LONGEST_WAIT):  # later: the clock was set back
         return False
-    waited = parse_time(tx.now) - parse_time(row.at)
-    if row.failures:
-        wait = min(_LONGEST_WAIT, timedelta(seconds=2 ** min(row.failures, 20)))
-    else:  # somebody may be sending just now, unless the last attempt is known to have ended well
-        wait = _LEASE if row.done_at is None or row.done_at < row.at else timedelta()
-    if timedelta() <= waited < wait:
-        return False
-    return tx.connection.execute(_TAKE, {"wanted": place.name, "seen": row.at, "now": tx.now}).rowcount == 1
+    return tx.connection.execute(_TAKE, {"wanted": place.name, "seen": row.at, "until": until}).rowcount == 1
+
+
+def _from_now(tx: Tx, time: timedelta) -> str:
+    return utc_text(parse_time(tx.now) + time)
 
 
 def _send(store: Store, place: Destination, delivery: Delivery, size: int) -> State:
@@ -107,6 +116,9 @@ def _note(tx: Tx, destination: str, size: int, problem: str) -> State:
         tx.connection.execute(_DONE, {"wanted": destination, "reached": size, "now": utc_now()})
     else:
         row = tx.connection.execute(_FIND, {"wanted": destination}).one()
-        values = {"failures": row.failures + 1, "problem": problem, "failing_since": row.failing_since or tx.now}
+        failures = row.failures + 1
+        again = _from_now(tx, min(_LONGEST_WAIT, timedelta(seconds=2 ** min(failures, 20))))
+        since = row.failing_since or tx.now
+        values = {"failures": failures, "problem": problem, "failing_since": since, "at": again}
         tx.connection.execute(update(_E).where(_E.c.destination == destination).values(**values))
     return next(one for one in states(tx) if one.destination == destination)
