@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -226,12 +227,31 @@ def test_segments_are_parts_of_one_log(store: Store, tmp_path: Path, monkeypatch
     assert {one.place for one in findings if one.kind == "dropped"} == set(range(100, 200))
 
 
+def test_all_of_an_export_is_on_the_disk_when_it_is_told(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows are dropped on its word."""
+    settled: list[str] = []
+
+    def fsync(handle: int, real: Callable[[int], None] = os.fsync) -> None:
+        settled.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
+        real(handle)
+
+    monkeypatch.setattr(exports.os, "fsync", fsync)
+    fill(store, 260)
+    export(store, tmp_path / "export")
+    made = {str(path) for path in (tmp_path / "export", *(tmp_path / "export").rglob("*"))}
+    assert made <= set(settled)
+    assert settled[-2:] == [str(tmp_path / "export/checkpoint"), str(tmp_path / "export")]
+
+
 def test_an_export_goes_into_no_full_directory(store: Store, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidExport, match="something is there"):
         export(store, folder)
     (tmp_path / "file").write_text("x")
-    with pytest.raises(InvalidExport):
-        export(store, tmp_path / "file")
+    for path in (tmp_path / "file", tmp_path / "file" / "under"):
+        with pytest.raises(InvalidExport):
+            export(store, path)
     shutil.rmtree(folder)
     with pytest.raises(InvalidExport):
         exports.verify(folder)

@@ -54,23 +54,22 @@ def write(
 
     What is on the disk when this returns is whole: the checkpoint is written last. Raises `InvalidExport`."""
     said = Checkpoint.peek(note)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InvalidExport(path=str(folder), reason="something is there already; name a new or empty directory")
-    (folder / ROWS).mkdir(parents=True, exist_ok=True)
-    for begin in range(first, end, SEGMENT):
-        with (folder / ROWS / f"{begin:012d}.jsonl").open("wb") as file:
-            for part in read_rows(begin, min(end, begin + SEGMENT)):
-                file.write(part)
-            _settle(file.fileno(), file.flush)
-    for level, number, width in merkle.tiles_of(said.size):
-        path = folder / TILES / merkle.tile_path(level, number, width)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(read_tile(level, number, width))
-    (folder / RANGE).write_text(json.dumps({"first": first, "end": end}) + "\n", encoding="utf-8")
-    (folder / KEY).write_text("".join(f"{key.text}\n" for key in keys), encoding="utf-8")
-    with (folder / CHECKPOINT).open("w", encoding="utf-8", newline="") as text:
-        text.write(note)
-        _settle(text.fileno(), text.flush)
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InvalidExport(path=str(folder), reason="something is there already; name a new or empty directory")
+        (folder / ROWS).mkdir(parents=True, exist_ok=True)
+        for begin in range(first, end, SEGMENT):
+            _put(folder / ROWS / f"{begin:012d}.jsonl", read_rows(begin, min(end, begin + SEGMENT)))
+        for level, number, width in merkle.tiles_of(said.size):
+            _put(folder / TILES / merkle.tile_path(level, number, width), [read_tile(level, number, width)])
+        _put(folder / RANGE, [json.dumps({"first": first, "end": end}).encode(), b"\n"])
+        _put(folder / KEY, [f"{key.text}\n".encode() for key in keys])
+        for made in (folder.parent, folder, *(path for path in folder.rglob("*") if path.is_dir())):
+            _settle(made)
+        _put(folder / CHECKPOINT, [note.encode()])
+        _settle(folder)
+    except OSError as error:
+        raise InvalidExport(path=error.filename or str(folder), reason=error.strerror or str(error)) from None
     return Written(first, end, said.size)
 
 
@@ -198,6 +197,19 @@ def _text(folder: Path, name: str) -> str:
         raise InvalidExport(path=str(folder / name), reason="it is not UTF-8 text") from None
 
 
-def _settle(handle: int, flush: Callable[[], None]) -> None:
-    flush()
-    os.fsync(handle)
+def _put(path: Path, parts: Iterable[bytes]) -> None:
+    """Write a file that is on the disk when this returns; what `_settle` has not seen to is its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.writelines(parts)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _settle(folder: Path) -> None:
+    """Put the names in a folder on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
