@@ -193,6 +193,9 @@ def test_export_and_prune_from_the_command_line(api: Api, tmp_path: Path) -> Non
     assert (found["good"], found["first"]) == (True, 4), found
     pruned = api.get("/v1/audit?action=audit:prune")["items"]
     assert [(one["result"], one.get("first")) for one in pruned] == [("allowed", 4), ("failed", None)]
+    assert api.post("/v1/audit/prune", {"end": 2, "checkpoint": note}) == {"first": 4, "dropped": 0}
+    found = api.get("/v1/audit/verification")
+    assert (found["good"], found["first"]) == (True, 4), found
     written = command._export(client, tmp_path / "three", None)
     assert written.first == 4
     api.store.write(lambda tx: tx.connection.exec_driver_sql("DELETE FROM audit WHERE place IN (4, 5)"))

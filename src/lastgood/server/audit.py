@@ -268,10 +268,9 @@ def _pruning(body: Pruning, who: Principal) -> Callable[[Tx], tuple[int, int]]:
         said = tree.opened(tx.ring, body.checkpoint)
         if body.end > said.size or merkle.root(said.size, tree.Tiles(tx)) != said.root:
             raise InvalidRequest(where="checkpoint", reason="it does not cover these rows as they are")
+        first = max(body.end, rows.kept_from(tx))
         dropped = rows.drop(tx, body.end)
-        audit.append(
-            tx, who, "audit:prune", _LOG, first=body.end, dropped=dropped, size=said.size, root=said.root.hex()
-        )
-        return body.end, dropped
+        audit.append(tx, who, "audit:prune", _LOG, first=first, dropped=dropped, size=said.size, root=said.root.hex())
+        return first, dropped
 
     return work

@@ -28,7 +28,6 @@ _ROWS = Direct(
 )
 _NEXT = select(func.min(_A.c.place)).where(_A.c.place >= bindparam("begin"))
 _ONE = select(rows.SEALED).where(_A.c.place == bindparam("wanted"))
-_PRUNED = select(rows.SEALED).where(_A.c.action == "audit:prune", _A.c.result == "allowed").order_by(_A.c.pk.desc())
 
 
 def verify(store: Store, given: Iterable[tuple[str, Proven]] = (), keys: Iterable[Verifier] = ()) -> Report:
@@ -75,17 +74,12 @@ def _trusted(tx: Tx, one: Proven, source: str, keys: list[Verifier]) -> judging.
 
 
 def _begin(tx: Tx, report: Report, first: int) -> int:
-    """From which place on there must be rows: as the last pruning says, which is a row of the log itself."""
-    for canonical in tx.connection.execute(_PRUNED).scalars():
-        said = judging.kept_from(bytes(canonical))
-        if said is not None:
-            if said > first >= 0:
-                report.add(
-                    "pruned", said, f"the rows before {said} were exported and pruned, and some are here again"
-                )
-                return first
-            return said
-    return 0
+    """From which place on there must be rows."""
+    said = rows.kept_from(tx)
+    if said > first >= 0:
+        report.add("pruned", said, f"the rows before {said} were exported and pruned, and some are here again")
+        return first
+    return said
 
 
 def _leaves(tx: Tx, report: Report) -> tuple[bytes, Any]:

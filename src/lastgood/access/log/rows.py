@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from sqlalchemy import ColumnElement, LargeBinary, bindparam, cast, delete, func, select
 
-from lastgood.access.log import lines
+from lastgood.access.log import judging, lines
 from lastgood.db import tables as t
 from lastgood.db.store import Store
 from lastgood.db.tx import Tx
@@ -26,6 +26,7 @@ _SPAN = (
 )
 _FIRST = select(func.min(_A.c.place))
 _NOT_BEFORE = select(func.min(_A.c.place)).where(_A.c.at >= bindparam("time"))
+_PRUNED = select(SEALED).where(_A.c.action == "audit:prune", _A.c.result == "allowed").order_by(_A.c.pk.desc())
 _DROP = delete(_A).where(_A.c.place < bindparam("end"))
 
 
@@ -116,6 +117,7 @@ def stream(store: Store, begin: int, end: int) -> Iterator[bytes]:
     """All those rows, a line each, a batch in a transaction."""
     while begin < end:
         with store.read() as tx:
+            begin = max(begin, first(tx) or begin)  # those before it were pruned
             found = span(tx, begin, end)
         if not found:
             return
@@ -127,6 +129,12 @@ def first(tx: Tx) -> int | None:
     """The place of the oldest row that is here; None without rows."""
     place: int | None = tx.connection.execute(_FIRST).scalar()
     return place
+
+
+def kept_from(tx: Tx) -> int:
+    """From which place on there must be rows: as the last pruning says, which is a row of the log itself."""
+    said = (judging.kept_from(bytes(one)) for one in tx.connection.execute(_PRUNED).scalars())
+    return next((place for place in said if place is not None), 0)
 
 
 def end_before(tx: Tx, time: str, size: int) -> int:
