@@ -6,7 +6,7 @@ reads a few tiles per level, O(log n) altogether.
 
 `Read` gives the bytes of the tile (level, number), at least as far as the tree of the asked size fills it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 
 type Read = Callable[[int, int], bytes]
@@ -136,26 +136,14 @@ def check_inclusion(leaf: bytes, place: int, size: int, proof: Sequence[bytes], 
     Raises `Wrong`."""
     if not 0 <= place < size:
         raise Wrong(f"a tree of {size} has no place {place}")
-    at, last, found = place, size - 1, leaf
-    for one in proof:
-        if last == 0:
-            raise Wrong("the proof is too long")
-        if at & 1 or at == last:
-            found = pair_hash(one, found)
-            while not at & 1 and at:
-                at, last = at >> 1, last >> 1
-        else:
-            found = pair_hash(found, one)
-        at, last = at >> 1, last >> 1
-    if last:
-        raise Wrong("the proof is too short")
+    found = leaf
+    for one, left in _upwards(place, size - 1, proof):
+        found = pair_hash(one, found) if left else pair_hash(found, one)
     if found != root:
         raise Wrong("the proof leads to another root")
 
 
-def check_consistency(  # noqa: PLR0912 - the RFC's steps, one by one
-    old: int, new: int, proof: Sequence[bytes], old_root: bytes, new_root: bytes
-) -> None:
+def check_consistency(old: int, new: int, proof: Sequence[bytes], old_root: bytes, new_root: bytes) -> None:
     """Check that the tree of `new` with the root `new_root` begins with the one of `old` with `old_root`
     (RFC 9162 2.1.4.2). Raises `Wrong`."""
     if not 0 <= old <= new:
@@ -173,22 +161,28 @@ def check_consistency(  # noqa: PLR0912 - the RFC's steps, one by one
     while at & 1:
         at, last = at >> 1, last >> 1
     first = second = path[0]
-    for one in path[1:]:
-        if last == 0:
-            raise Wrong("the proof is too long")
-        if at & 1 or at == last:
-            first, second = pair_hash(one, first), pair_hash(one, second)
-            while not at & 1 and at:
-                at, last = at >> 1, last >> 1
-        else:
-            second = pair_hash(second, one)
-        at, last = at >> 1, last >> 1
-    if last:
-        raise Wrong("the proof is too short")
+    for one, left in _upwards(at, last, path[1:]):
+        first = pair_hash(one, first) if left else first
+        second = pair_hash(one, second) if left else pair_hash(second, one)
     if first != old_root:
         raise Wrong("the proof leads to another root than the older one")
     if second != new_root:
         raise Wrong("the proof leads to another root than the newer one")
+
+
+def _upwards(at: int, last: int, proof: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Each hash of a `proof`, and whether it stands to the left, on the way to the root from the place `at` in a row of
+    hashes that ends at `last` (the steps that RFC 9162 has in 2.1.3.2 and 2.1.4.2). Raises `Wrong`."""
+    for one in proof:
+        if last == 0:
+            raise Wrong("the proof is too long")
+        left = at & 1 == 1 or at == last
+        yield one, left
+        while left and not at & 1 and at:
+            at, last = at >> 1, last >> 1
+        at, last = at >> 1, last >> 1
+    if last:
+        raise Wrong("the proof is too short")
 
 
 def _split(count: int) -> int:

@@ -154,7 +154,6 @@ def sign(tx: Tx, name: str) -> Head:
                 raise merkle.Wrong("its rows have another tree hash now")
             merkle.check_consistency(last.size, count, merkle.consistency(last.size, count, read), last.root, root)
     except (merkle.Wrong, InvalidCheckpoint) as error:
-        assert last is not None or isinstance(error, merkle.Wrong)  # noqa: S101
         raise LogInconsistent(size=last.size if last else 0, reason=str(error).rstrip(".")) from None
     note = signer.sign(Checkpoint(name, count, root).text)
     if last is not None and last.note == note:  # Ed25519 signs one text in one way
