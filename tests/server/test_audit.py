@@ -245,6 +245,23 @@ def test_following_goes_on_where_it_stopped_when_the_server_is_there_again(
     assert capsys.readouterr().err.count("The server went") == 2, "each time once"
 
 
+def test_a_filter_means_what_it_says_on_each_store(store: Store) -> None:
+    def work(tx: Tx) -> None:
+        for resource in ("person/ann", "person/Ann", "person/ann/key", "person/a_n", "person/anna"):
+            audit.append(tx, Principal("u1"), "access:read", resource)
+
+    store.write(work)
+    for resource, count in (
+        ("person/ann", 2),
+        ("person/ann*", 3),
+        ("person/a_n*", 1),
+        ("person/*", 5),
+        ("Person/*", 0),
+    ):
+        with store.read() as tx:
+            assert len(log.page(tx, log.Filter(resource=resource), limit=9)[0]) == count, resource
+
+
 def test_a_reader_looks_at_no_row_again_that_it_does_not_want(store: Store) -> None:
     def work(tx: Tx) -> None:
         for number in range(9):

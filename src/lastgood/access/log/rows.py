@@ -63,7 +63,7 @@ class Filter:
         if self.action is not None:
             found.append(_like(_A.c.action, self.action))
         if self.resource is not None:
-            under = _A.c.resource.startswith(f"{self.resource.rstrip('/')}/", autoescape=True)
+            under = _begins(_A.c.resource, f"{self.resource.rstrip('/')}/")
             found.append(_like(_A.c.resource, self.resource) | under)
         return found
 
@@ -155,6 +155,9 @@ def shown(row: Any) -> dict[str, Any]:
 
 
 def _like(column: Any, pattern: str) -> ColumnElement[bool]:
-    begins: ColumnElement[bool] = column.startswith(pattern.removesuffix("*"), autoescape=True)
     equals: ColumnElement[bool] = column == pattern
-    return begins if pattern.endswith("*") else equals
+    return _begins(column, pattern.removesuffix("*")) if pattern.endswith("*") else equals
+
+
+def _begins(column: Any, text: str) -> ColumnElement[bool]:
+    return func.substr(column, 1, len(text)) == text  # LIKE takes capitals for small letters on SQLite
