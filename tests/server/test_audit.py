@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,15 +14,11 @@ import pytest
 from sqlalchemy import select
 
 from lastgood.access.log import merkle, notes, tree
-from lastgood.access.log import rows as log
 from lastgood.access.log.notes import Checkpoint
 from lastgood.cli import audit as command
 from lastgood.cli.client import Client as CommandClient
 from lastgood.cli.client import Given
-from lastgood.db import audit, tables
-from lastgood.db.audit import Principal
-from lastgood.db.store import Store
-from lastgood.db.tx import Tx
+from lastgood.db import tables
 from lastgood.errors import LogInconsistent
 from lastgood.server.doctor import examine
 from lastgood.server.sequencing import Sequencing
@@ -232,7 +229,7 @@ def test_following_goes_on_where_it_stopped_when_the_server_is_there_again(
                 raise error
 
     pauses = iter([None, None, None])
-    monkeypatch.setattr(command.time, "sleep", lambda _: next(pauses))
+    monkeypatch.setattr(time, "sleep", lambda _: next(pauses))
     monkeypatch.setattr(command, "is_served", lambda _: True)
     client = CommandClient(httpx.Client(transport=httpx.MockTransport(answer), base_url="http://api"), "http://api")
     monkeypatch.setattr(command, "connect", lambda _: nullcontext(client))
@@ -243,38 +240,6 @@ def test_following_goes_on_where_it_stopped_when_the_server_is_there_again(
     assert found == [7, 9, 12]
     assert asked == ["7", "10"]
     assert capsys.readouterr().err.count("The server went") == 2, "each time once"
-
-
-def test_a_filter_means_what_it_says_on_each_store(store: Store) -> None:
-    def work(tx: Tx) -> None:
-        for resource in ("person/ann", "person/Ann", "person/ann/key", "person/a_n", "person/anna"):
-            audit.append(tx, Principal("u1"), "access:read", resource)
-
-    store.write(work)
-    for resource, count in (
-        ("person/ann", 2),
-        ("person/ann*", 3),
-        ("person/a_n*", 1),
-        ("person/*", 5),
-        ("Person/*", 0),
-    ):
-        with store.read() as tx:
-            assert len(log.page(tx, log.Filter(resource=resource), limit=9)[0]) == count, resource
-
-
-def test_a_reader_looks_at_no_row_again_that_it_does_not_want(store: Store) -> None:
-    def work(tx: Tx) -> None:
-        for number in range(9):
-            audit.append(tx, Principal("u1"), "workflow:read", "x", result="denied" if number % 4 == 1 else "allowed")
-
-    store.write(work)
-    tree.sequence_all(store)
-    denied = log.Filter(result="denied")
-    with store.read() as tx:
-        for begin, limit, places, following in ((0, 9, [1, 5], 9), (0, 2, [1, 5], 6), (6, 2, [], 9), (9, 2, [], 9)):
-            found, place = log.after(tx, denied, begin, 9, limit=limit)
-            assert ([one["place"] for one in found], place) == (places, following)
-        assert log.after(tx, denied, 0, 3)[1] == 3, "later ones have not got their places yet"
 
 
 def test_a_servers_thread_signs_and_says_once_when_it_cannot(api: Api, capsys: pytest.CaptureFixture[str]) -> None:

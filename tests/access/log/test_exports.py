@@ -239,7 +239,7 @@ def test_all_of_an_export_is_on_the_disk_when_it_is_told(
         settled.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
         real(handle)
 
-    monkeypatch.setattr(exports.os, "fsync", fsync)
+    monkeypatch.setattr(os, "fsync", fsync)
     fill(store, 260)
     export(store, tmp_path / "export")
     made = {str(path) for path in (tmp_path / "export", *(tmp_path / "export").rglob("*"))}

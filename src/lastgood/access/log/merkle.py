@@ -171,8 +171,8 @@ def check_consistency(old: int, new: int, proof: Sequence[bytes], old_root: byte
 
 
 def _upwards(at: int, last: int, proof: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """Each hash of a `proof`, and whether it stands to the left, on the way to the root from the place `at` in a row of
-    hashes that ends at `last` (the steps that RFC 9162 has in 2.1.3.2 and 2.1.4.2). Raises `Wrong`."""
+    """Each hash of a `proof`, and whether it stands to the left, on the way to the root from the place `at` in a row
+    of hashes that ends at `last` (the steps that RFC 9162 has in 2.1.3.2 and 2.1.4.2). Raises `Wrong`."""
     for one in proof:
         if last == 0:
             raise Wrong("the proof is too long")
