@@ -1,6 +1,7 @@
 """Roles and grants: what is accepted, what rules mean, and that a change holds at once and everywhere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from lastgood.access.grants import Grant
 from lastgood.access.roles import Role
 from lastgood.access.rules import BUILT_IN, Rule, check_resource
 from lastgood.access.subjects import check_subject, principal_of
+from lastgood.access.table import Holder
 from lastgood.db.audit import Principal
 from lastgood.db.store import Store
 from lastgood.db.tx import Tx
@@ -141,6 +143,25 @@ def test_what_is_not_committed_holds_nowhere(store: Store) -> None:
     with pytest.raises(LookupError):
         store.write(work)
     assert not ask(store).allowed
+
+
+@on_sqlite
+def test_who_is_read_before_a_change_is_not_taken_over_by_the_next_table(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One thread has read what u1002 has, another makes the next table, and only then the first puts it away."""
+    before = decisions.permissions(store).fresh()
+    give(store, "viewer")
+    read = store.read
+
+    @contextmanager
+    def late() -> Iterator[Tx]:
+        with read() as tx:
+            yield tx
+        before.holders["u1002"] = Holder(())
+
+    monkeypatch.setattr(store, "read", late)
+    assert decisions.check_permission(store, U, "workflow:read", ON).allowed
 
 
 @on_sqlite
