@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lastgood.access import actions, decisions, globs, grants, roles
+from lastgood.access import actions, decisions, globs, grants, roles, table
 from lastgood.access.decisions import Decision
 from lastgood.access.grants import Grant
 from lastgood.access.roles import Role
@@ -162,6 +162,17 @@ def test_who_is_read_before_a_change_is_not_taken_over_by_the_next_table(
 
     monkeypatch.setattr(store, "read", late)
     assert decisions.check_permission(store, U, "workflow:read", ON).allowed
+
+
+@on_sqlite
+def test_what_is_kept_of_answers_has_a_bound(store: Store) -> None:
+    """Names of channels are anybody's: who asks for ever more of them fills no memory."""
+    give(store, "releaser")
+    give(store, "releaser", ON)
+    for number in range(3 * table._MOST):
+        assert decisions.check_permission(store, U, f"channel:move:c{number}", ON).allowed
+    (holder,) = decisions.permissions(store).fresh().holders.values()
+    assert [len(one.answers) <= table._MOST for one in holder.all] == [True, True]
 
 
 @on_sqlite

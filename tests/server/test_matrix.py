@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from lastgood.access import decisions, roles
-from lastgood.access.actions import CATALOGUE, MOVE
+from lastgood.access.actions import CATALOGUE, LONGEST, MOVE
 from lastgood.access.roles import Role
 from lastgood.access.rules import BUILT_IN, Rule
 from lastgood.cli.client import Client as Command
@@ -18,6 +18,7 @@ from lastgood.db.store import Store
 from lastgood.db.tx import Tx
 from lastgood.errors import LastgoodError, ServerRefused
 from lastgood.history import versions, workflows
+from lastgood.server import asking
 from lastgood.server.app import make_app
 from support.scene import ALICE, Scene, scene
 from support.stores import on_sqlite
@@ -307,3 +308,6 @@ def test_moves_end_in_the_same_rule_as_their_door() -> None:
         with pytest.raises(LastgoodError):
             check_channel(name)
     assert MOVE == "channel:move:"
+    longest = check_channel("c" * 63)
+    assert asking.moving(longest) == MOVE + longest
+    assert len(asking.moving("c" * 60_000)) == LONGEST, "what a path says is kept with its answer"

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Select, bindparam, or_, select
 
 from lastgood.access import decisions
-from lastgood.access.actions import MOVE
+from lastgood.access.actions import LONGEST, MOVE
 from lastgood.db import tables as t
 from lastgood.db.audit import Principal
 from lastgood.db.store import Store
@@ -162,5 +162,6 @@ def require_anywhere(store: Store, who: Principal, action: str) -> None:
 
 
 def moving(channel: str) -> str:
-    """The action that moves `channel`, beside the one that says how."""
-    return MOVE + channel
+    """The action that moves `channel`, beside the one that says how. It is no longer than an action may be, because
+    it is kept with its answers, and a path may name a channel of any length: none is there under so long a name."""
+    return (MOVE + channel)[:LONGEST]
