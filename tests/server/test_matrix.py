@@ -201,6 +201,23 @@ def test_at_the_api(world: World, role: str) -> None:
 
 
 @on_sqlite
+def test_one_action_opens_its_own_door_alone(world: World) -> None:
+    for action in BESIDE:
+        name = action.replace(":", "-")
+        world.store.write(partial(_make, role=Role(name, "", (Rule("allow", (action,)),))))
+        headers = {"Authorization": f"Bearer {a_token(world.store, name, (name, '*'))}"}
+        opened = {
+            other
+            for other, (method, path, _) in BESIDE.items()
+            if passes(world.api.request(method, path, headers=headers))
+        }
+        assert opened == {action}
+        if action == "token:create":
+            for body, status in (({"name": "t1"}, 201), ({"name": "t2", "role": "admin"}, 403)):
+                assert world.api.post("/v1/tokens", json=body, headers=headers).status_code == status
+
+
+@on_sqlite
 @pytest.mark.parametrize("role", BUILT_IN)
 def test_at_the_command_line_in_process(world: World, role: str) -> None:
     world.as_local(f"own-{role}")

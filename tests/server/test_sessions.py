@@ -71,7 +71,7 @@ def test_a_session_opens_what_its_person_may(api: Api, browser: Browser) -> None
     pushed = browser.ask("POST", "/v1/workflows/greet/versions", json=body, headers=browser.own)
     assert pushed.status_code == 400  # through the door, and no document
     denied = browser.ask("POST", "/v1/people", json={"name": "eve"}, headers=browser.own)
-    assert "ada may not access:admin" in is_problem(denied, 403)["detail"]
+    assert "ada may not person:admin" in is_problem(denied, 403)["detail"]
     stranger = Browser(api.client)
     stranger.sign_in("bob")
     is_problem(stranger.ask("GET", "/v1/workflows"), 403)
