@@ -287,13 +287,18 @@ def test_grants_are_listed_in_order_and_by_page(store: Store) -> None:
         assert [(one.resource, one.present) for one in changed] == [("workflow:w4", True), ("workflow:w1", False)]
 
 
-@pytest.mark.parametrize("subject", ["", " ", "a b", "a:b", "token:", "token:a:b", "x\n", "*", "u?", "person:u1"])
+@pytest.mark.parametrize(
+    "subject",
+    ["", " ", "a ", "a/b", "token:a b", "a:b", "token:", "token:a:b", "x\n", "*", "u?", "person:u1"],
+)
 def test_what_names_nobody_is_refused(subject: str) -> None:
     with pytest.raises(InvalidRequest):
         check_subject(subject)
 
 
-@pytest.mark.parametrize("subject", ["u1002", "ann@example.com", "token:ci", "service:jobs", "local", "王芳"])
+@pytest.mark.parametrize(
+    "subject", ["u1002", "ann@example.com", "Ada Lovelace", "x" * 255, "token:ci", "service:jobs", "local", "王芳"]
+)
 def test_a_subject_is_the_principal_that_it_names(subject: str) -> None:
     assert principal_of(check_subject(subject)).subject == subject
 
