@@ -24,7 +24,7 @@ from support.scene import ALICE, Scene, scene
 from support.stores import on_sqlite
 
 from .conftest import Client
-from .test_doors import a_token
+from .test_doors import a_token, audited
 
 PLACES: Final = ("own", "other", "unknown")
 READS = {"workflow:read", "operation:read", "trigger:read", "target:read", "cluster:read"}
@@ -279,6 +279,21 @@ def test_what_is_hidden_looks_like_what_is_not_there(world: World) -> None:
             else:
                 assert told[0] == told[1], path
                 assert told[0][0] in (by_name, 404)
+
+
+@on_sqlite
+def test_what_is_told_as_not_there_is_kept_as_refused(world: World) -> None:
+    store = world.store
+    store.write(lambda tx: roles.create(tx, ALICE, Role("but", "", (Rule("deny", ("*",), ("workflow:other",)),))))
+    headers = {"Authorization": f"Bearer {a_token(store, 'but', ('admin', '*'), ('but', '*'))}"}
+    for path, resource in (
+        (f"/v1/versions/{world.versions['other']}", f"version/{world.versions['other']}"),
+        (f"/v1/versions/{world.versions['other']}/document", f"version/{world.versions['other']}"),
+    ):
+        before = len(audited(store))
+        assert world.api.get(path, headers=headers).status_code == 404
+        action = "workflow:export" if path.endswith("/document") else "workflow:read"
+        assert audited(store)[before:] == [("but", action, resource, "denied")]
 
 
 @on_sqlite
