@@ -1,6 +1,7 @@
 """Signing in with a password: who may, how often it may fail, and what a stranger learns."""
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -237,3 +238,18 @@ def test_a_csrf_token_is_one_sessions_own(store: Store, ada: Clock) -> None:
     assert sessions.is_csrf(store.ring, first, sessions.csrf_of(store.ring, first))
     for shown in ("", sessions.csrf_of(store.ring, second), first, sessions.csrf_of(store.ring, first)[:-1], "ä"):
         assert not sessions.is_csrf(store.ring, first, shown)
+
+
+@on_sqlite
+def test_a_session_holds_in_a_process_that_has_not_seen_the_rotated_ring(
+    store: Store, ada: Clock, open_again: Callable[[], Store]
+) -> None:
+    before = sign_in(store)
+    for asked_first in ("session", "csrf"):
+        other = open_again()
+        store.ring.add("lookup")
+        value = sign_in(store) if asked_first == "session" else before
+        if asked_first == "session":
+            with other.read() as tx:
+                assert sessions.find(tx, value, idle_seconds=600)
+        assert sessions.is_csrf(other.ring, value, sessions.csrf_of(store.ring, value))
