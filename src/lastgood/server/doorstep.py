@@ -131,9 +131,8 @@ class BodyLimit:
         if size > self.most:
             await ending(BodyTooLarge(megabytes=self.most // 2**20))(scope, receive, send)
             return
-        known = size <= STRANGERS_BYTES or await self._is_known(scope)
-        if not known:
-            await ending(Unauthenticated())(scope, receive, send)
+        if size > STRANGERS_BYTES and (refusal := await self._refusal(scope)) is not None:
+            await ending(refusal)(scope, receive, send)
             return
         await self.app(scope, self._watched(scope, receive, known=size > STRANGERS_BYTES), send)
 
@@ -156,15 +155,21 @@ class BodyLimit:
             if seen > self.most:
                 raise Refused(BodyTooLarge(megabytes=self.most // 2**20))
             if seen > STRANGERS_BYTES and not known:
-                known = await self._is_known(scope)
-                if not known:
-                    raise Refused(Unauthenticated())
+                refusal = await self._refusal(scope)
+                if refusal is not None:
+                    raise Refused(refusal)
+                known = True
             return message
 
         return watched
 
-    async def _is_known(self, scope: Scope) -> bool:
-        return await run_in_threadpool(self.known, Request(scope))
+    async def _refusal(self, scope: Scope) -> LastgoodError | None:
+        """Why no large body is taken in from who sends this; None where it is. The store may be why, too."""
+        try:
+            known = await run_in_threadpool(self.known, Request(scope))
+        except LastgoodError as error:
+            return error
+        return None if known else Unauthenticated()
 
 
 def _address(text: str) -> str:
