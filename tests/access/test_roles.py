@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lastgood.access import actions, decisions, globs, grants, roles, table
+from lastgood.access import actions, decisions, globs, grants, people, roles, table, tokens
 from lastgood.access.decisions import Decision
 from lastgood.access.grants import Grant
 from lastgood.access.roles import Role
@@ -262,7 +262,12 @@ def test_a_role_is_made_changed_and_taken_away(store: Store) -> None:
 
 
 def test_the_last_admin_stays_unless_taken_on_the_machine_itself(store: Store) -> None:
-    for subject, on in (("ann", "*"), ("token:ci", "*"), ("service:x", "*"), ("bob", ON)):
+    for name in ("ann", "bob"):
+        store.write(lambda tx, name=name: people.create(tx, ALICE, name, password="$argon2id$…"))  # type: ignore[misc]
+    store.write(lambda tx: tokens.create(tx, ALICE, "ci"))
+    # Of these only ann and the token can come in and have everything.
+    others = (("service:x", "*"), ("bob", ON), ("nobody", "*"), ("token:gone", "*"))
+    for subject, on in (("ann", "*"), ("token:ci", "*"), *others):
         give(store, "admin", on, subject)
     store.write(lambda tx: grants.revoke(tx, ALICE, Grant("token:ci", "admin")))
     with pytest.raises(LastAdmin):
