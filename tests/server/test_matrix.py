@@ -20,6 +20,7 @@ from lastgood.errors import LastgoodError, ServerRefused
 from lastgood.history import versions, workflows
 from lastgood.server import asking
 from lastgood.server.app import make_app
+from support.documents import document
 from support.scene import ALICE, Scene, scene
 from support.stores import on_sqlite
 
@@ -294,6 +295,18 @@ def test_what_is_told_as_not_there_is_kept_as_refused(world: World) -> None:
         assert world.api.get(path, headers=headers).status_code == 404
         action = "workflow:export" if path.endswith("/document") else "workflow:read"
         assert audited(store)[before:] == [("but", action, resource, "denied")]
+
+
+@on_sqlite
+def test_a_new_workflow_is_asked_for_by_the_name_that_it_gets(world: World) -> None:
+    """Pushed under an id it gets the name of its app, which is what rules speak of."""
+    made = Role("no-greeter", "", (Rule("deny", ("*",), ("workflow:greeter",)),))
+    world.store.write(lambda tx: roles.create(tx, ALICE, made))
+    headers = {"Authorization": f"Bearer {a_token(world.store, 'ci', ('admin', '*'), ('no-greeter', '*'))}"}
+    for name, status in (("Greeter", 403), ("Other Greeter", 201)):
+        body = {"document": document(name=name).data, "workflow_id": "wf-abc123"}
+        answer = world.api.post("/v1/workflows/wf-abc123/versions", json=body, headers=headers)
+        assert answer.status_code == status, answer.text
 
 
 @on_sqlite
