@@ -20,6 +20,8 @@ NO_NAMES = [
     "local",
     "..",
     "a/b",
+    "a*",
+    "u?",
     " ada",
     "ada ",
     "ada\n",

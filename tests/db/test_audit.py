@@ -23,7 +23,7 @@ ACTION = re.compile(r"[a-z]+(:[a-z-]+)+")
 # Where among the arguments of a call the action stands.
 ASKING = {"append": 2, "may": 0, "require": 2, "record_read": 2, "decide": 2, "check_permission": 2, "visible": 2}
 # What looks like an action and is something else.
-OTHERS = {"server:cluster", "server:doctor", "server:fsck", "person:admin", "audit:log"}
+OTHERS = {"server:cluster", "server:doctor", "server:fsck", "audit:log"}
 # What f-strings in the code may become.
 KINDS = ("publish", "rollback", "rehearsal", "heal", "converge", "promote")
 MADE = {

@@ -29,6 +29,7 @@ from lastgood.db.store import Store
 from lastgood.db.tx import utc_text
 from lastgood.release.checks import access as checked
 from lastgood.server.app import make_app
+from lastgood.server.doorstep import STRANGERS_BYTES
 from lastgood.server.syncing import due, principal_of
 from support.scene import ALICE
 from support.stores import on_sqlite
@@ -166,9 +167,13 @@ def test_what_cannot_be_a_push(hr: Api, monkeypatch: pytest.MonkeyPatch) -> None
     assert hr.client.post("/v1/access/events?source=crm", content=b"{}").status_code == 404
     assert send(hr, b"{").json()["results"][0]["outcome"] == "malformed"
     assert send(hr, [event()] * (push.MOST_EVENTS + 1), "msg-2").status_code == 400
-    assert send(hr, b" " * (push.MOST_BYTES + 1), "msg-3").status_code == 413
+    large = send(hr, b" " * (push.MOST_BYTES + 1), "msg-3")
+    assert (large.status_code, large.headers["connection"]) == (413, "close")
+    assert "larger than 2 MB" in large.json()["detail"] and "LASTGOOD_" not in large.text
     declare(hr.store, monkeypatch, hr=GrantSource(kind="url", url="http://x/"))
     assert send(hr, event()).status_code == 400
+    # Where nothing is pushed, no more is taken in from strangers than anywhere.
+    assert send(hr, b" " * (STRANGERS_BYTES + 1), "msg-4").status_code == 401
 
 
 @on_sqlite

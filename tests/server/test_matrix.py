@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from lastgood.access import decisions, roles
-from lastgood.access.actions import CATALOGUE, MOVE
+from lastgood.access.actions import CATALOGUE, LONGEST, MOVE
 from lastgood.access.roles import Role
 from lastgood.access.rules import BUILT_IN, Rule
 from lastgood.cli.client import Client as Command
@@ -18,12 +18,14 @@ from lastgood.db.store import Store
 from lastgood.db.tx import Tx
 from lastgood.errors import LastgoodError, ServerRefused
 from lastgood.history import versions, workflows
+from lastgood.server import asking
 from lastgood.server.app import make_app
+from support.documents import document
 from support.scene import ALICE, Scene, scene
 from support.stores import on_sqlite
 
 from .conftest import Client
-from .test_doors import a_token
+from .test_doors import a_token, audited
 
 PLACES: Final = ("own", "other", "unknown")
 READS = {"workflow:read", "operation:read", "trigger:read", "target:read", "cluster:read"}
@@ -200,6 +202,23 @@ def test_at_the_api(world: World, role: str) -> None:
 
 
 @on_sqlite
+def test_one_action_opens_its_own_door_alone(world: World) -> None:
+    for action in BESIDE:
+        name = action.replace(":", "-")
+        world.store.write(partial(_make, role=Role(name, "", (Rule("allow", (action,)),))))
+        headers = {"Authorization": f"Bearer {a_token(world.store, name, (name, '*'))}"}
+        opened = {
+            other
+            for other, (method, path, _) in BESIDE.items()
+            if passes(world.api.request(method, path, headers=headers))
+        }
+        assert opened == {action}
+        if action == "token:create":
+            for body, status in (({"name": "t1"}, 201), ({"name": "t2", "role": "admin"}, 403)):
+                assert world.api.post("/v1/tokens", json=body, headers=headers).status_code == status
+
+
+@on_sqlite
 @pytest.mark.parametrize("role", BUILT_IN)
 def test_at_the_command_line_in_process(world: World, role: str) -> None:
     world.as_local(f"own-{role}")
@@ -264,6 +283,33 @@ def test_what_is_hidden_looks_like_what_is_not_there(world: World) -> None:
 
 
 @on_sqlite
+def test_what_is_told_as_not_there_is_kept_as_refused(world: World) -> None:
+    store = world.store
+    store.write(lambda tx: roles.create(tx, ALICE, Role("but", "", (Rule("deny", ("*",), ("workflow:other",)),))))
+    headers = {"Authorization": f"Bearer {a_token(store, 'but', ('admin', '*'), ('but', '*'))}"}
+    for path, resource in (
+        (f"/v1/versions/{world.versions['other']}", f"version/{world.versions['other']}"),
+        (f"/v1/versions/{world.versions['other']}/document", f"version/{world.versions['other']}"),
+    ):
+        before = len(audited(store))
+        assert world.api.get(path, headers=headers).status_code == 404
+        action = "workflow:export" if path.endswith("/document") else "workflow:read"
+        assert audited(store)[before:] == [("but", action, resource, "denied")]
+
+
+@on_sqlite
+def test_a_new_workflow_is_asked_for_by_the_name_that_it_gets(world: World) -> None:
+    """Pushed under an id it gets the name of its app, which is what rules speak of."""
+    made = Role("no-greeter", "", (Rule("deny", ("*",), ("workflow:greeter",)),))
+    world.store.write(lambda tx: roles.create(tx, ALICE, made))
+    headers = {"Authorization": f"Bearer {a_token(world.store, 'ci', ('admin', '*'), ('no-greeter', '*'))}"}
+    for name, status in (("Greeter", 403), ("Other Greeter", 201)):
+        body = {"document": document(name=name).data, "workflow_id": "wf-abc123"}
+        answer = world.api.post("/v1/workflows/wf-abc123/versions", json=body, headers=headers)
+        assert answer.status_code == status, answer.text
+
+
+@on_sqlite
 def test_lists_show_what_may_be_read(world: World) -> None:
     def shown(role: str, on: str) -> dict[str, set[str]]:
         headers = {"Authorization": f"Bearer {world.tokens[role, on]}"}
@@ -307,3 +353,6 @@ def test_moves_end_in_the_same_rule_as_their_door() -> None:
         with pytest.raises(LastgoodError):
             check_channel(name)
     assert MOVE == "channel:move:"
+    longest = check_channel("c" * 63)
+    assert asking.moving(longest) == MOVE + longest
+    assert len(asking.moving("c" * 60_000)) == LONGEST, "what a path says is kept with its answer"

@@ -8,10 +8,11 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from lastgood.access import grants, people
+from lastgood.access import grants, oidc, people
 from lastgood.access.grants import Grant
 from lastgood.catalogue import Oidc
 from lastgood.db.store import Store
+from lastgood.errors import ProviderUnreachable
 from lastgood.server.app import make_app
 from support.scene import ALICE
 from support.stores import on_sqlite
@@ -271,6 +272,25 @@ def test_a_provider_that_is_away_or_speaks_plainly_is_refused(store: Store) -> N
         oidc = Oidc(issuer=issuer, client_id=CLIENT, redirect_url=REDIRECT)
         store.settings = store.settings.model_copy(update={"oidc": oidc})
         assert reason in is_problem(Client(make_app(store)).get("/v1/session/oidc"), 502)["detail"]
+
+
+def test_many_who_ask_for_a_provider_that_is_away_wait_for_one_look(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+
+    def away(url: str) -> dict[str, object]:
+        looks.append(url)
+        raise ProviderUnreachable(issuer="https://login", reason="ConnectTimeout")
+
+    one = oidc.Provider(Oidc(issuer="https://login", client_id=CLIENT, redirect_url=REDIRECT))
+    monkeypatch.setattr(one, "_ask", away)
+    for wait, looked in ((0, 1), (0, 1), (11, 2)):
+        now = time.monotonic() + wait
+        monkeypatch.setattr("lastgood.access.oidc.time.monotonic", lambda now=now: now)
+        with pytest.raises(ProviderUnreachable, match="ConnectTimeout"):
+            one.way_there(store.ring)
+        assert len(looks) == looked
 
 
 def test_without_a_provider_the_doors_say_so(store: Store) -> None:

@@ -16,6 +16,7 @@ from lastgood.access import tokens
 from lastgood.cli import output
 from lastgood.db import tables
 from lastgood.db.store import Store
+from lastgood.errors import StoreUnreachable
 from lastgood.server import doorstep, protocol
 from lastgood.server.app import make_app
 from lastgood.server.children import listen
@@ -81,6 +82,17 @@ def test_of_a_strangers_body_little_is_read(api: Api) -> None:
     sent = {"Content-Type": "application/json", "Authorization": f"Bearer {api.token}"}
     assert api.client.post("/v1/push", content=body, headers=sent).status_code == 400
     assert body.read == 3 * 2**16 + 14, "who is known is read to the end"
+
+
+def test_a_large_body_hears_that_the_store_is_away(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away() -> None:
+        raise StoreUnreachable(url="postgresql://db/lastgood", reason="connection refused")
+
+    monkeypatch.setattr(api.store, "read", away)
+    for declared in ({}, {"Content-Length": str(30 * 2**20)}):
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {api.token}", **declared}
+        answer = api.client.post("/v1/push", content=endless(400), headers=headers)
+        assert is_problem(answer, 503)["type"].endswith("store-unreachable")
 
 
 def test_a_body_that_trickles_is_ended(store: Store) -> None:

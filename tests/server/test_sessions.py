@@ -71,7 +71,7 @@ def test_a_session_opens_what_its_person_may(api: Api, browser: Browser) -> None
     pushed = browser.ask("POST", "/v1/workflows/greet/versions", json=body, headers=browser.own)
     assert pushed.status_code == 400  # through the door, and no document
     denied = browser.ask("POST", "/v1/people", json={"name": "eve"}, headers=browser.own)
-    assert "ada may not access:admin" in is_problem(denied, 403)["detail"]
+    assert "ada may not person:admin" in is_problem(denied, 403)["detail"]
     stranger = Browser(api.client)
     stranger.sign_in("bob")
     is_problem(stranger.ask("GET", "/v1/workflows"), 403)
@@ -236,6 +236,15 @@ def test_people_are_kept_by_api_and_no_password_comes_back(api: Api) -> None:
     assert ([one["name"] for one in found["items"]], found["next"]) == (["u1002"], "u1002")
     assert [one["name"] for one in api.get("/v1/people?before=u1002")["items"]] == ["u1003"]
     assert "argon2" not in str(found) and GOOD not in str(found)
+    # Whoever is a person can be granted something, and is one under each way to write the name.
+    two_ways = ("Am\u00e9lie Lovelace", "Ame\u0301lie Lovelace")
+    api.post("/v1/people", {"name": two_ways[0]}, status=201)
+    for number, name in enumerate(two_ways):
+        made = api.post("/v1/grants", {"subject": name, "role": "viewer"}, status=200)
+        assert (made["subject"], made["changed"]) == (two_ways[0], number == 0)
+        assert api.post(f"/v1/people/{name}/enable", None, status=200)["name"] == two_ways[0]
+    params = {"subject": two_ways[1], "role": "viewer"}
+    assert api.ask("DELETE", "/v1/grants", params=params).status_code == 204
     assert api.post("/v1/people/nobody/disable", None, status=404)
 
 

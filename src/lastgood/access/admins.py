@@ -28,6 +28,8 @@ _ADMIN = (
     )
     .limit(1)
 )
+# Who may leave no admin takes turns: of two who go at once, each would count on the other.
+_TURN = select(t.access.c.revision).with_for_update()
 _ANYBODY = select(exists(select(t.token.c.pk)), exists(select(t.person.c.pk)))
 
 
@@ -44,5 +46,8 @@ def none_ever(tx: Tx) -> bool:
 def leave_one(tx: Tx, who: Principal, subject: str, before: bool) -> None:
     """Raises `LastAdmin` where what was done to `subject` left no admin, and there was one `before`. Who works on the
     data directory itself needs none."""
-    if before and who.kind != "local" and not exist(tx):
+    if not before or who.kind == "local":
+        return
+    tx.connection.execute(_TURN)
+    if not exist(tx):
         raise LastAdmin(subject=subject)

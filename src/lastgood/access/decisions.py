@@ -146,14 +146,14 @@ class Permissions:
             before = self._table
             if before.revision >= revision:  # another thread was quicker
                 return before
+            # Taken before the look at what changed: who is put there meanwhile may have been read before a change.
+            holders = list(before.holders.items())
             with self._store.read() as tx:
                 now = int(tx.connection.execute(_REVISION).scalar_one())
                 own = roles.changed(tx, before.revision)
                 since = {"workspace": tx.workspace, "since": before.revision}
-                changed = set(tx.connection.execute(_CHANGED, since).scalars()) if before.holders else set()
-            kept = {
-                key: holder for key, holder in list(before.holders.items()) if key.partition("\x1f")[0] not in changed
-            }
+                changed = set(tx.connection.execute(_CHANGED, since).scalars()) if holders else set()
+            kept = {key: holder for key, holder in holders if key.partition("\x1f")[0] not in changed}
             self._table = Table(now, before.local_role, ready(own, before.roles) if own else before.roles, kept)
             return self._table
 

@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 from sqlalchemy import bindparam, func, insert, or_, select, update
 
+from lastgood.access import admins
 from lastgood.db import audit
 from lastgood.db import tables as t
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
-from lastgood.errors import InvalidRequest, LastAdmin
+from lastgood.errors import InvalidRequest
 
-ADMIN, EVERYTHING = "admin", "*"
 LOCAL = "local"  # the source of what people grant here
 type Stamp = tuple[int, int]  # an event's Unix seconds and its place (offset): the greater one wins
 type Outcome = Literal["changed", "same", "late"]
@@ -36,11 +36,6 @@ _HOLDERS = (
         _G.c.present,
         or_(_G.c.expires_at.is_(None), _G.c.expires_at > bindparam("now")),
     )
-)
-_ADMINS = _HOLDERS.where(
-    _G.c.resource == EVERYTHING,
-    _G.c.subject != "local",
-    _G.c.subject.not_like("service:%"),
 )
 _LIST = (
     select(
@@ -184,15 +179,8 @@ def give(tx: Tx, who: Principal, grant: Grant) -> Outcome:
 
 
 def revoke(tx: Tx, who: Principal, grant: Grant) -> Outcome:
-    """Take a grant away as a person does. Raises `LastAdmin` where nobody would be left who has everything, unless
-    `who` works on the data directory itself, which needs no grant."""
+    """Take a grant away as a person does. Raises `LastAdmin` as `admins.leave_one` does."""
+    before = admins.exist(tx)
     outcome = put(tx, who, grant, present=False)
-    if outcome == "changed" and who.kind != "local" and grant.role == ADMIN and not has_admin(tx):
-        raise LastAdmin(subject=grant.subject)
+    admins.leave_one(tx, who, grant.subject, before)
     return outcome
-
-
-def has_admin(tx: Tx) -> bool:
-    """Whether a person or a token has the role admin on everything, by a grant that has not ended."""
-    asked = {"workspace": tx.workspace, "role": ADMIN, "now": tx.now}
-    return bool(tx.connection.execute(_ADMINS, asked).scalar_one())

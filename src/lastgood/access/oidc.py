@@ -21,7 +21,7 @@ from lastgood.errors import NoProvider, ProviderRefused, ProviderUnreachable, Un
 
 MEMORY_SECONDS = 600  # how long a person may take at the provider
 _FRESH_SECONDS = 3600.0
-_LEAST_SECONDS = 10.0  # between two looks for a key that is not known
+_LEAST_SECONDS = 10.0  # between two looks for a key that is not known, or for a provider that was away
 _ASK_SECONDS = 10.0
 _MOST_BYTES = 2**20
 _LEEWAY = 60
@@ -53,6 +53,8 @@ class Provider:
         self._lock = threading.Lock()
         self._metadata: dict[str, Any] = {}
         self._metadata_until = 0.0
+        self._away = ""
+        self._away_until = 0.0
         self._keys: Any = None
         self._keys_at = 0.0
 
@@ -177,16 +179,27 @@ class Provider:
         if not (settings.issuer and settings.client_id and settings.redirect_url):
             raise NoProvider()
         with self._lock:
-            if time.monotonic() >= self._metadata_until:
-                found = self._ask(settings.issuer.rstrip("/") + "/.well-known/openid-configuration")
-                if found.get("issuer") != settings.issuer:
-                    raise self._unreachable("its discovery document is that of another issuer")
-                for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
-                    if not isinstance(found.get(name), str) or not _is_safe(found[name]):
-                        raise self._unreachable(f"its {name} is not an https address")
-                self._metadata, self._keys = found, None
+            now = time.monotonic()
+            if now >= self._metadata_until:
+                if now < self._away_until:  # else each who asks would wait in turn, and with them every other request
+                    raise self._unreachable(self._away)
+                try:
+                    self._metadata, self._keys = self._discover(), None
+                except ProviderUnreachable as error:
+                    self._away, self._away_until = error.data["reason"], time.monotonic() + _LEAST_SECONDS
+                    raise
                 self._metadata_until = time.monotonic() + _FRESH_SECONDS
             return self._metadata
+
+    def _discover(self) -> dict[str, Any]:
+        issuer = self._settings.issuer
+        found = self._ask(issuer.rstrip("/") + "/.well-known/openid-configuration")
+        if found.get("issuer") != issuer:
+            raise self._unreachable("its discovery document is that of another issuer")
+        for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
+            if not isinstance(found.get(name), str) or not _is_safe(found[name]):
+                raise self._unreachable(f"its {name} is not an https address")
+        return found
 
     def _key_set(self, metadata: dict[str, Any], *, anew: bool = False) -> Any:
         from joserfc.jwk import KeySet

@@ -65,8 +65,8 @@ def check_name(name: str) -> str:
         reason = f"a name has 1 to {_LONGEST} characters"
     elif not name.isprintable() or name != name.strip():
         reason = "a name has no control characters, and no spaces around it"
-    elif ":" in name or "/" in name:
-        reason = "a name has no colon and no slash"
+    elif any(c in ":/*?" for c in name):
+        reason = "a name has no colon, no slash, and nothing that makes it a pattern (* or ?)"
     elif name in _TAKEN:
         reason = f"{name!r} means something else here"
     if reason:
@@ -83,8 +83,9 @@ def find(tx: Tx, name: str) -> Person:
 
 
 def look_up(tx: Tx, name: str) -> Person | None:
-    """The person `name`, None when there is none."""
-    row = tx.connection.execute(_FIND, {"workspace": tx.workspace, "name": name}).first()
+    """The person `name`, however it is written; None when there is none."""
+    asked = {"workspace": tx.workspace, "name": unicodedata.normalize("NFC", name)}
+    row = tx.connection.execute(_FIND, asked).first()
     return Person(**row._mapping) if row is not None else None
 
 

@@ -63,9 +63,18 @@ def sign_in(store: Store, name: str, password: str, asker: Principal, *, seconds
     return store.write(lambda tx: begin(tx, person, named(person.name, asker), seconds=seconds, former=former))
 
 
-def prove(store: Store, who: Principal, password: str) -> None:
-    """Let the person `who` pass who knows their own password. Raises as `sign_in` does."""
-    _proven(store, who.name, password, who, "person:password")
+def prove(store: Store, who: Principal, password: str) -> Person:
+    """The person `who`, if they know their own password. Raises as `sign_in` does."""
+    return _proven(store, who.name, password, who, "person:password")
+
+
+def unchanged(tx: Tx, person: Person) -> Person:
+    """The `person` who has proven who they are, as they stand now. Raises `SignInRefused` for who was shut out, or
+    has another password since."""
+    found = people.find(tx, person.name)
+    if found.disabled_at is not None or found.password != person.password:
+        raise SignInRefused()
+    return found
 
 
 def _proven(store: Store, name: str, password: str, asker: Principal, action: str) -> Person:
@@ -85,8 +94,7 @@ def _proven(store: Store, name: str, password: str, asker: Principal, action: st
     renewed = passwords.hashed(password) if passwords.is_old(known.password or "") else None
 
     def work(tx: Tx) -> Person:
-        if people.find(tx, known.name).password != known.password:
-            raise SignInRefused()  # it was changed since it was looked at
+        unchanged(tx, known)
         tx.connection.execute(_FORGIVE, {"key_": keys[0]})
         tx.connection.execute(_LESS, {"key_": keys[1]})
         if renewed:
@@ -105,10 +113,8 @@ def begin(
     roles: frozenset[str] = frozenset(),
     former: str = "",
 ) -> str:
-    """The session of a `person` who has proven who they are; gives its value. Raises `SignInRefused` for who is shut
-    out."""
-    if person.disabled_at is not None or people.find(tx, person.name).disabled_at is not None:
-        raise SignInRefused()
+    """The session of a `person` who has proven who they are; gives its value. Raises as `unchanged` does."""
+    unchanged(tx, person)
     if former:
         sessions.end(tx, former)
     people.seen(tx, person)

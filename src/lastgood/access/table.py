@@ -16,7 +16,7 @@ from lastgood.db.tx import parse_time
 SERVICE: Final = "service"  # the role of our own jobs
 LOCAL: Final = "local"
 _MOST_KEPT = 100_000  # answers that a table keeps
-_MOST = 200  # actions for which a holder keeps what it found: names of channels are anybody's
+_MOST = 200  # what a holder keeps of actions, and a role held of answers: names of channels are anybody's
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ class Held:
         """What `part`, a rule of the role, answers."""
         told = f"role {self.role}, {self.how} on {self.pattern}, {part.sentence}"
         found = Decision(part.allows, told if part.allows else f"denied by {told}")
+        if len(self.answers) >= _MOST:
+            self.answers.clear()
         self.answers[part] = found
         return found
 

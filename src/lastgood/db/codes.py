@@ -91,6 +91,7 @@ NUMBERS: Final[dict[str, int]] = {
     "person:enable": 323,
     "person:password": 324,
     "person:read": 325,
+    "person:admin": 326,
     "session:create": 330,
     "session:end": 331,
     # This log.

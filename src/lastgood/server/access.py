@@ -129,10 +129,12 @@ def create_grant(body: NewGrant, served: Served, who: Admin) -> dict[str, Any]:
 
 @router.delete("/grants", status_code=204, summary="Revoke a grant: it holds nowhere from now on")
 def revoke_grant(served: Served, who: Admin, subject: str, role: str, on: str = "*") -> Response:
+    named = check_subject(subject)
+
     def work(tx: Tx) -> None:
-        if grants.revoke(tx, who, Grant(subject, role, on)) != "changed":
-            held = ", ".join(one.sentence for one in grants.listing(tx, subject)) or "nothing"
-            raise UnknownGrant(subject=subject, role=role, on=on, held=held)
+        if grants.revoke(tx, who, Grant(named, role, on)) != "changed":
+            held = ", ".join(one.sentence for one in grants.listing(tx, named)) or "nothing"
+            raise UnknownGrant(subject=named, role=role, on=on, held=held)
 
     served.store.write(work)
     return Response(status_code=204)

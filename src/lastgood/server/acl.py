@@ -15,9 +15,11 @@ from lastgood.access.sync.kafka import rules_of
 from lastgood.access.sync.sources import hold
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
-from lastgood.errors import InvalidRequest, RequestTooLarge, UnknownSource
+from lastgood.errors import BodyTooLarge, InvalidRequest, UnknownSource
 from lastgood.server.context import Context, Served, context_of, may, record_read
+from lastgood.server.problems import Refused
 from lastgood.server.syncing import principal_of
+from lastgood.settings import Settings
 
 router = APIRouter(prefix="/v1/access")
 
@@ -41,13 +43,18 @@ class Chosen(BaseModel):
     source: str | None = Field(None, max_length=63)
 
 
+def is_pushed_to(settings: Settings) -> bool:
+    """Whether any source pushes: else nobody has a signature to show, and no stranger's body is of use."""
+    return any(one.kind == "push" for one in settings.grants.values())
+
+
 async def body_of(request: Request) -> bytes:
-    """The body as it was sent, because that is what is signed. Raises `RequestTooLarge`."""
+    """The body as it was sent, because that is what is signed. Raises `Refused` for one that is too large."""
     body = bytearray()
     async for part in request.stream():
         body += part
         if len(body) > push.MOST_BYTES:
-            raise RequestTooLarge(limit=push.MOST_BYTES)
+            raise Refused(BodyTooLarge(megabytes=push.MOST_BYTES // 2**20))
     return bytes(body)
 
 

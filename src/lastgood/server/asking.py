@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Select, bindparam, or_, select
 
 from lastgood.access import decisions
-from lastgood.access.actions import MOVE
+from lastgood.access.actions import LONGEST, MOVE
 from lastgood.db import tables as t
 from lastgood.db.audit import Principal
 from lastgood.db.store import Store
@@ -101,7 +101,7 @@ def require(store: Store, who: Principal, thing: Thing, *actions: str) -> None:
     """Let `who` pass who may do all of `actions` to `thing`. Where it is not there, pass as well who could do that to
     anything of such a name: what follows finds out.
 
-    Raises `Denied`, which is kept; `NotFound` for what is there and is not for `who` to know of."""
+    Raises `Denied`, and `NotFound` for what is there and is not for `who` to know of; both are kept."""
     if thing.kind == "server":
         for action in actions:
             decisions.require(store, who, action, f"target:{thing.ref}")
@@ -123,7 +123,7 @@ def require(store: Store, who: Principal, thing: Thing, *actions: str) -> None:
             return None
         return next(one.reason for one in found if not one.allowed)
 
-    hidden = False
+    hidden: tuple[str, str] | None = None
     for action in actions:
         reason = denied(action, [thing.ref] if named else slugs) if named or slugs else None
         if reason is None and (named or slugs):
@@ -131,12 +131,15 @@ def require(store: Store, who: Principal, thing: Thing, *actions: str) -> None:
         if named or (slugs and not hidden and denied(read, slugs) is None):
             resource = f"workflow:{thing.ref if named else ', '.join(slugs)}"
             raise decisions.refuse(store, who, action, resource, str(reason))
-        hidden = True
+        hidden = hidden or (action, str(reason))
         unknown = f"workflow:{thing.ref}" if thing.kind == "workflow" else ANY
         answer = table.decide(subject, holder, action, unknown)
         if not answer.allowed:
             raise _as_unknown(store, who, action, thing, answer.reason, unknown)
     if hidden and slugs:
+        # Told as what is not there, and kept as what it is.
+        action, reason = hidden
+        decisions.refuse(store, who, action, f"{thing.kind}:{thing.ref}", reason)
         raise _UNKNOWN[thing.kind](thing.ref)
 
 
@@ -162,5 +165,6 @@ def require_anywhere(store: Store, who: Principal, action: str) -> None:
 
 
 def moving(channel: str) -> str:
-    """The action that moves `channel`, beside the one that says how."""
-    return MOVE + channel
+    """The action that moves `channel`, beside the one that says how. It is no longer than an action may be, because
+    it is kept with its answers, and a path may name a channel of any length: none is there under so long a name."""
+    return (MOVE + channel)[:LONGEST]

@@ -240,11 +240,12 @@ def _named_in(body: Push, document: dsl.Document) -> str:
 def _push(
     served: Context, who: Principal, ref: str, body: Push, document: dsl.Document, response: Response
 ) -> dict[str, Any]:
-    if body.workflow_id is not None and body.workflow_id != ref:
+    if body.workflow_id is not None:
         with served.store.read() as tx:
             taken = slugs_of(tx, Thing("workflow", body.workflow_id))
-        if taken and taken != [ref]:
-            asking.require(served.store, who, Thing("workflow", body.workflow_id), "workflow:push")
+        about = body.workflow_id if taken else _new_slug(ref, document)
+        if about != ref and taken != [ref]:
+            asking.require(served.store, who, Thing("workflow", about), "workflow:push")
 
     def work(tx: Tx) -> dict[str, Any]:
         workflow = _find_or_create(tx, who, ref, body, document)
@@ -273,13 +274,18 @@ def _push(
     return answer
 
 
+def _new_slug(ref: str, document: dsl.Document) -> str:
+    """What a new workflow is called that is pushed under `ref`: an id names none, so the app's name does."""
+    return slugify(document.name) or f"app-{ref[3:]}" if is_workflow(ref) else ref
+
+
 def _find_or_create(tx: Tx, who: Principal, ref: str, body: Push, document: dsl.Document) -> Workflow:
     try:
         found = workflows.find(tx, body.workflow_id or ref)
     except UnknownWorkflow:
         if not body.create or (is_workflow(ref) and body.workflow_id is None):
             raise
-        slug = slugify(document.name) or f"app-{ref[3:]}" if is_workflow(ref) else ref
+        slug = _new_slug(ref, document)
         return workflows.create(
             tx, who, slug, name=document.name, mode=document.mode, id=body.workflow_id, target=body.target
         )

@@ -4,6 +4,7 @@ it should, that no secret stands in its address, and that its body is neither to
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from urllib.parse import parse_qsl
@@ -56,8 +57,7 @@ class Way:
             found = ip_address(address)
         except ValueError:
             return False
-        mapped = getattr(found, "ipv4_mapped", None) or found
-        return any(mapped in network for network in self.proxies if network.version == mapped.version)
+        return any(found in network for network in self.proxies if network.version == found.version)
 
 
 class Doorstep:
@@ -82,6 +82,8 @@ class Doorstep:
     def _settle(self, scope: Scope) -> None:
         client = scope.get("client")
         if client is not None:
+            with suppress(ValueError):  # else it is no address, such as that of a socket in the file system
+                client = scope["client"] = (_address(client[0]), client[1])
             if self.way.trusts(client[0]):
                 self._forwarded(scope)
             elif self.way.only and not _is_own(client[0], scope):
@@ -96,7 +98,7 @@ class Doorstep:
         many = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for").decode("latin-1")
         for hop in reversed([one.strip() for one in many.split(",") if one.strip()]):
             try:
-                found = str(ip_address(hop))
+                found = _address(hop)
             except ValueError:
                 break
             scope["client"] = (found, 0)
@@ -129,9 +131,8 @@ class BodyLimit:
         if size > self.most:
             await ending(BodyTooLarge(megabytes=self.most // 2**20))(scope, receive, send)
             return
-        known = size <= STRANGERS_BYTES or await self._is_known(scope)
-        if not known:
-            await ending(Unauthenticated())(scope, receive, send)
+        if size > STRANGERS_BYTES and (refusal := await self._refusal(scope)) is not None:
+            await ending(refusal)(scope, receive, send)
             return
         await self.app(scope, self._watched(scope, receive, known=size > STRANGERS_BYTES), send)
 
@@ -154,21 +155,35 @@ class BodyLimit:
             if seen > self.most:
                 raise Refused(BodyTooLarge(megabytes=self.most // 2**20))
             if seen > STRANGERS_BYTES and not known:
-                known = await self._is_known(scope)
-                if not known:
-                    raise Refused(Unauthenticated())
+                refusal = await self._refusal(scope)
+                if refusal is not None:
+                    raise Refused(refusal)
+                known = True
             return message
 
         return watched
 
-    async def _is_known(self, scope: Scope) -> bool:
-        return await run_in_threadpool(self.known, Request(scope))
+    async def _refusal(self, scope: Scope) -> LastgoodError | None:
+        """Why no large body is taken in from who sends this; None where it is. The store may be why, too."""
+        try:
+            known = await run_in_threadpool(self.known, Request(scope))
+        except LastgoodError as error:
+            return error
+        return None if known else Unauthenticated()
+
+
+def _address(text: str) -> str:
+    """An address as its owner knows it: a socket for both kinds calls a client that has IPv4 ``::ffff:192.0.2.7``,
+    and what counts by address (networks of proxies, failed sign-ins) must not take all of them for one. Raises
+    `ValueError`."""
+    found = ip_address(text)
+    return str(getattr(found, "ipv4_mapped", None) or found)
 
 
 def _is_own(address: str, scope: Scope) -> bool:
     """Whether a peer is on this machine."""
     server = scope.get("server")
-    if server is not None and address == server[0]:
+    if server is not None and address in (server[0], server[0].removeprefix("::ffff:")):
         return True
     try:
         return ip_address(address).is_loopback

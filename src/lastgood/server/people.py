@@ -35,7 +35,7 @@ class NewPassword(BaseModel):
 @router.get("/people", summary="Who can sign in, and how")
 def list_people(
     served: Served,
-    who: Annotated[Principal, Depends(may("access:read", on="access:*"))],
+    who: Annotated[Principal, Depends(may("person:read", on="access:*"))],
     before: Annotated[str, Query(max_length=255, description="the `next` of the page before")] = "",
     limit: Limit = 200,
 ) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def list_people(
 
 @router.post("/people", status_code=201, summary="Add a person")
 def add_person(
-    body: NewPerson, served: Served, who: Annotated[Principal, Depends(may("access:admin", on="access:*"))]
+    body: NewPerson, served: Served, who: Annotated[Principal, Depends(may("person:admin", on="access:*"))]
 ) -> dict[str, Any]:
     name = people.check_name(body.name)
     hashed = None
@@ -66,7 +66,7 @@ def set_password(
     person: str,
     body: NewPassword,
     served: Served,
-    who: Annotated[Principal, Depends(may("access:admin", on="access:*"))],
+    who: Annotated[Principal, Depends(may("person:admin", on="access:*"))],
 ) -> dict[str, Any]:
     passwords.check_new(body.password, person)
     hashed = passwords.hashed(body.password)
@@ -77,13 +77,13 @@ def set_password(
 
 @router.post("/people/{person}/disable", summary="Shut a person out; their sessions end")
 def disable_person(
-    person: str, served: Served, who: Annotated[Principal, Depends(may("access:admin", on="access:*"))]
+    person: str, served: Served, who: Annotated[Principal, Depends(may("person:admin", on="access:*"))]
 ) -> dict[str, Any]:
     return served.store.write(lambda tx: people.set_disabled(tx, who, people.find(tx, person), True)).public()
 
 
 @router.post("/people/{person}/enable", summary="Let a person in again")
 def enable_person(
-    person: str, served: Served, who: Annotated[Principal, Depends(may("access:admin", on="access:*"))]
+    person: str, served: Served, who: Annotated[Principal, Depends(may("person:admin", on="access:*"))]
 ) -> dict[str, Any]:
     return served.store.write(lambda tx: people.set_disabled(tx, who, people.find(tx, person), False)).public()

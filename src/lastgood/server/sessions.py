@@ -81,9 +81,9 @@ def own_password(
         raise InvalidRequest(where="session", reason="only who signed in with a password has one")
     passwords.check_new(body.password, who.name)
     # As a sign-in: a session that was left open must not serve to guess the password behind it.
-    signin.prove(served.store, who, body.former)
+    proven = signin.prove(served.store, who, body.former)
     hashed = passwords.hashed(body.password)
-    served.store.write(lambda tx: people.set_password(tx, who, people.find(tx, who.name), hashed))
+    served.store.write(lambda tx: people.set_password(tx, who, signin.unchanged(tx, proven), hashed))
     return Response(status_code=204)
 
 

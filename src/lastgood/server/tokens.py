@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, Field
 
-from lastgood.access import tokens
+from lastgood.access import decisions, tokens
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
 from lastgood.server.context import Served, may
@@ -28,7 +28,7 @@ class NewToken(BaseModel):
 
 @router.get("/tokens", summary="API tokens: what they are granted, when they end, when they were last used")
 def list_tokens(
-    served: Served, who: Annotated[Principal, Depends(may("access:read", on="access:*"))]
+    served: Served, who: Annotated[Principal, Depends(may("token:read", on="access:*"))]
 ) -> dict[str, Any]:
     with served.store.read() as tx:
         return {"items": tokens.listing(tx), "next": None}
@@ -36,8 +36,11 @@ def list_tokens(
 
 @router.post("/tokens", status_code=201, summary="Make an API token; its value is shown this once")
 def create_token(
-    body: NewToken, served: Served, who: Annotated[Principal, Depends(may("access:admin", on="access:*"))]
+    body: NewToken, served: Served, who: Annotated[Principal, Depends(may("token:create", on="access:*"))]
 ) -> dict[str, Any]:
+    """With a role, who makes it must be allowed to grant roles too."""
+    if body.role is not None:
+        decisions.require(served.store, who, "access:admin", "access:*")
     expires_at = moment_to_come(body.expires) if body.expires is not None else None
     resources = [f"workflow:{one}" for one in body.workflows] or ["*"]
 
@@ -52,7 +55,7 @@ def create_token(
 
 @router.delete("/tokens/{token}", status_code=204, summary="Revoke an API token: it is refused from now on")
 def revoke_token(
-    token: str, served: Served, who: Annotated[Principal, Depends(may("access:admin", on="access:*"))]
+    token: str, served: Served, who: Annotated[Principal, Depends(may("token:revoke", on="access:*"))]
 ) -> Response:
     served.store.write(lambda tx: tokens.revoke(tx, who, token))
     return Response(status_code=204)
