@@ -194,6 +194,19 @@ def test_a_ring_that_became_damaged_is_named_and_the_old_one_is_beside_it(store:
     assert opened(store, sealed(store)) == VALUE, "what is in memory still works"
 
 
+def test_a_ring_that_is_away_for_a_while_is_missed_and_not_made_anew(store: Store) -> None:
+    before = sealed(store)
+    path = store.ring.path
+    kept = path.rename(path.with_name("elsewhere"))
+    with pytest.raises(KeyRingDamaged, match=r"keyring\.json cannot be read"):
+        store.ring.reread()
+    with store.read() as tx:
+        assert tokens.owner(tx, "lg_what-a-stranger-says") is None
+    assert not path.exists() and opened(store, before) == VALUE
+    kept.rename(path)
+    assert not store.ring.reread()
+
+
 def variable(entries: list[dict[str, str]]) -> str:
     return base64.b64encode(json.dumps({"keys": entries}).encode()).decode()
 

@@ -157,11 +157,15 @@ class KeyRing:
         return keys
 
     def follow(self) -> bool:
-        """As `reread`, but at most every few seconds: for what a stranger may ask for again and again."""
+        """As `reread`, but at most every few seconds, and with what is known where it cannot be read now: for what a
+        stranger may ask for again and again, and for what is not to wait for the source."""
         if monotonic() - self._followed < _FOLLOW_SECONDS:
             return False
         self._followed = monotonic()
-        return self.reread()
+        try:
+            return self.reread()
+        except KeyRingDamaged:
+            return False
 
     def entries(self) -> list[Entry]:
         """The entries without their keys, oldest first."""
