@@ -9,8 +9,9 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import Row, bindparam, delete, insert, select, update
 
 from lastgood.db import tables as t
 from lastgood.db.ring import KeyRing
@@ -63,12 +64,21 @@ def begin(tx: Tx, person_pk: int, *, address: str, seconds: float, roles: Iterab
 def find(tx: Tx, value: str, *, idle_seconds: float) -> Session | None:
     """The session `value`, if it is in force: neither over nor without a request for `idle_seconds`, and its person
     is not shut out."""
-    hashes = tx.ring.lookups(_named(value))
-    row = next((one for one in (tx.connection.execute(_FIND, {"hash": h}).first() for h in hashes) if one), None)
+    row = _found(tx, value)
+    if row is None and tx.ring.follow():  # another process may have rotated the ring, and begun it
+        row = _found(tx, value)
     if row is None or row.expires_at <= tx.now or row.seen_at <= _later(tx, -idle_seconds):
         return None
     roles = frozenset(json.loads(row.roles))
     return Session(row.pk, row.name, row.person_pk, roles, row.created_at, row.seen_at, row.expires_at)
+
+
+def _found(tx: Tx, value: str) -> Row[Any] | None:
+    for hashed in tx.ring.lookups(_named(value)):
+        row = tx.connection.execute(_FIND, {"hash": hashed}).first()
+        if row is not None:
+            return row
+    return None
 
 
 def is_stale(tx: Tx, session: Session) -> bool:
@@ -100,7 +110,7 @@ def tidy(tx: Tx) -> None:
 def csrf_of(ring: KeyRing, value: str) -> str:
     """What a request that changes something shows besides the cookie `value`: only who can read our answers has
     it."""
-    return ring.lookup(f"csrf/{value}").hex()
+    return ring.lookup_key.hash(f"csrf/{value}").hex()
 
 
 def is_csrf(ring: KeyRing, value: str, shown: str) -> bool:

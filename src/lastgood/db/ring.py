@@ -247,7 +247,9 @@ class KeyRing:
 
     def lookup(self, value: str) -> bytes:
         """The keyed hash (32 bytes, and the mark of its key where that was rotated in) under which an app key or a
-        token is stored."""
+        token is stored. To find one, `lookups`: what is stored anew must not be under a key that is being retired, so
+        the ring is followed here."""
+        self.follow()
         return self.lookup_key.hash(value)
 
     def lookups(self, value: str) -> list[bytes]:
