@@ -299,13 +299,13 @@ def guard[T](
         made = means.store.write(whole, emergency=plan.kind in ("rollback", "heal"))
     except Frozen as frozen:
         sentence = str(frozen)
-        for one in plan.moves:
-            resource = f"workflow/{one.workflow_id}/channel/{one.channel}"
-            means.store.write(
-                lambda tx, at=resource: audit.append(  # type: ignore[misc]
-                    tx, who, f"operation:{plan.kind}", at, result="denied", reason=sentence
-                )
-            )
+
+        def refused(tx: Tx) -> None:
+            for one in plan.moves:
+                resource = f"workflow/{one.workflow_id}/channel/{one.channel}"
+                audit.append(tx, who, f"operation:{plan.kind}", resource, result="denied", reason=sentence)
+
+        means.store.write(refused)
         raise
     if isinstance(made, Approval):
         raise _needed(means, made)
