@@ -23,13 +23,13 @@ from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx, parse_time
 from lastgood.errors import ApprovalVoid, Frozen
 from lastgood.history import channels, versions, workflows
+from lastgood.history.workflows import Workflow
 from lastgood.release import approvals
 from lastgood.release.approvals import Approval
-from lastgood.release.plan import Plan, PlannedMove, news
+from lastgood.release.plan import OURS_AGAIN, Plan, PlannedMove, news
 from lastgood.settings import Settings
 from lastgood.windows import joined
 
-_OURS_AGAIN: Final = frozenset({"heal", "converge"})
 # A version was there when the channel pointed to it, or when it stood on the channel's app before we moved anything.
 _FIRST_MOVE = select(func.min(t.move.c.at)).where(t.move.c.channel_pk == bindparam("channel")).scalar_subquery()
 _WAS_THERE = select(
@@ -131,16 +131,18 @@ def of(settings: Settings, workflow: str, channel: str) -> Protection | None:
 def guarded(tx: Tx, settings: Settings, plan: Plan) -> list[Guarded]:
     """The moves of `plan` that cannot be made just so, as things stand. Raises `UnknownWorkflow`,
     `UnknownVersion`."""
-    found = []
+    found: list[Guarded] = []
+    if not settings.protected:
+        return found
     for one in plan.moves:
         workflow = workflows.find(tx, one.workflow_id or one.workflow)
         protection = of(settings, workflow.slug, one.channel)
         if protection is None:
             continue
-        approval, freezes = _asks(tx, plan, one, protection)
+        approval, freezes = _asks(tx, plan, one, workflow, protection)
         frozen = protection.frozen(parse_time(tx.now)) if freezes else None
-        if frozen is not None or (approval and protection.approvals > 0):
-            found.append(Guarded(one, protection, approval and protection.approvals > 0, frozen))
+        if frozen is not None or approval:
+            found.append(Guarded(one, protection, approval, frozen))
     return found
 
 
@@ -218,17 +220,17 @@ def counted(protection: Protection) -> str:
     return "another identity" if protection.approvals == 1 else f"{protection.approvals} other identities"
 
 
-def _asks(tx: Tx, plan: Plan, one: PlannedMove, protection: Protection) -> tuple[bool, bool]:
+def _asks(tx: Tx, plan: Plan, one: PlannedMove, workflow: Workflow, protection: Protection) -> tuple[bool, bool]:
     """Whether a move of a protected channel asks for an approval, and whether freezes refuse it."""
-    workflow = workflows.find(tx, one.workflow_id or one.workflow)
     pointer = channels.present(tx, workflow, one.channel)
-    if plan.kind in _OURS_AGAIN and one.to_version == pointer.version:
-        return (one.adopts is not None), False
+    needs = protection.approvals > 0
+    if plan.kind in OURS_AGAIN and one.to_version == pointer.version:
+        return needs and one.adopts is not None, False
     if plan.kind == "rollback" and not plan.force:
         version = versions.find(tx, one.to_version, workflow)
         if tx.connection.execute(_WAS_THERE, {"channel": pointer.pk, "version": version.pk}).scalar():
-            return protection.rollback, False
-    return True, True
+            return needs and protection.rollback, False
+    return needs, True
 
 
 def _void(tx: Tx, who: Principal, plan: Plan, held: Approval) -> str:
