@@ -13,7 +13,7 @@ An undo goes back to where its own operation came from, so it belongs to what le
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import bindparam, exists, func, literal, or_, select
 
@@ -179,28 +179,29 @@ def let_through(
             )
     if not found:
         return Passed()
-    held = _named(tx, who, plan, approval) if approval is not None else _fitting(tx, who, plan)
+    needed = max(one.protection.approvals for one in found)
+    held = _named(tx, who, plan, needed, approval) if approval is not None else _fitting(tx, who, plan, needed)
     if held is not None:
         return Passed(held) if held.state == "approved" else held
-    needed = max(one.protection.approvals for one in found)
     hours = min(one.protection.hours for one in found)
     return approvals.ask(tx, who, plan, needed=needed, hours=hours)
 
 
-def _named(tx: Tx, who: Principal, plan: Plan, approval: str) -> Approval:
+def _named(tx: Tx, who: Principal, plan: Plan, needed: int, approval: str) -> Approval:
     """The approval that was named, if it lets `plan` pass or still waits to. Raises `ApprovalVoid`."""
     held = approvals.find(tx, approval)
-    if held.state == "waiting" and held.intent == plan.intent and held.fresh(tx.now):
+    if held.state == "waiting" and held.intent == plan.intent and held.needed >= needed and held.fresh(tx.now):
         return held
-    if void := _void(tx, who, plan, held):
+    if void := _void(tx, who, plan, needed, held):
         raise ApprovalVoid(approval=held.id, reason=void)
     return held
 
 
-def _fitting(tx: Tx, who: Principal, plan: Plan) -> Approval | None:
+def _fitting(tx: Tx, who: Principal, plan: Plan, needed: int) -> Approval | None:
     """The newest approval that lets `plan` pass, else the request of `who` for it that waits."""
-    fitting = [one for one in approvals.of_intent(tx, plan.intent) if not news(one.plan.findings, plan.findings)]
-    passing = (one for one in fitting if not _void(tx, who, plan, one))
+    bound = (one for one in approvals.of_intent(tx, plan.intent) if one.needed >= needed)
+    fitting = [one for one in bound if not news(one.plan.findings, plan.findings)]
+    passing = (one for one in fitting if not _void(tx, who, plan, needed, one))
     waiting = (one for one in fitting if one.state == "waiting" and one.asked_by == who.subject and one.fresh(tx.now))
     return next(passing, next(waiting, None))
 
@@ -233,10 +234,12 @@ def _asks(tx: Tx, plan: Plan, one: PlannedMove, workflow: Workflow, protection: 
     return needs, True
 
 
-def _void(tx: Tx, who: Principal, plan: Plan, held: Approval) -> str:
+def _void(tx: Tx, who: Principal, plan: Plan, needed: int, held: Approval) -> str:
     """Why an approval does not let `who` do `plan` now, empty when it does."""
     if held.intent != plan.intent:
         return "it was given for another plan, or the channel moved since"
+    if held.needed < needed:
+        return f"{held.needed} had to agree when it was asked for, and {needed} must now"
     if held.state != "approved":
         return {"waiting": "nobody has answered it yet", "used": f"{held.operation or 'a move'} used it"}.get(
             held.state, f"it was {held.state} by {', '.join(one.subject for one in held.answers)}"
