@@ -73,7 +73,7 @@ def find(tx: Tx, value: str, *, idle_seconds: float) -> Session | None:
     return Session(row.pk, row.name, row.person_pk, roles, row.created_at, row.seen_at, row.expires_at)
 
 
-def _found(tx: Tx, value: str) -> Row[Any] | None:
+def _found(tx: Tx, value: str) -> Row[*tuple[Any, ...]] | None:
     for hashed in tx.ring.lookups(_named(value)):
         row = tx.connection.execute(_FIND, {"hash": hashed}).first()
         if row is not None:
