@@ -107,7 +107,7 @@ def _read(value: str | datetime, zone: ZoneInfo, *, fold: int) -> datetime | _Cl
             value = datetime.fromisoformat(value.strip())
         except ValueError:
             raise ValueError(f"{value!r} is no time; {_FORMS}") from None
-    return (value if value.tzinfo else value.replace(tzinfo=zone, fold=fold)).astimezone(UTC)
+    return value.astimezone(UTC) if value.tzinfo else _moment(value.date(), value.time(), zone, fold=fold)
 
 
 def _moment(day: date, at: time, zone: ZoneInfo, *, fold: int) -> datetime:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from lastgood.access import tokens
+from lastgood.access import people, sessions, tokens
 from lastgood.db import envelope, keyrings, rotation
 from lastgood.db import tables as t
 from lastgood.db.keyrings import File, Variable, open_ring
@@ -194,6 +194,19 @@ def test_a_ring_that_became_damaged_is_named_and_the_old_one_is_beside_it(store:
     assert opened(store, sealed(store)) == VALUE, "what is in memory still works"
 
 
+def test_a_ring_that_is_away_for_a_while_is_missed_and_not_made_anew(store: Store) -> None:
+    before = sealed(store)
+    path = store.ring.path
+    kept = path.rename(path.with_name("elsewhere"))
+    with pytest.raises(KeyRingDamaged, match=r"keyring\.json cannot be read"):
+        store.ring.reread()
+    with store.read() as tx:
+        assert tokens.owner(tx, "lg_what-a-stranger-says") is None
+    assert not path.exists() and opened(store, before) == VALUE
+    kept.rename(path)
+    assert not store.ring.reread()
+
+
 def variable(entries: list[dict[str, str]]) -> str:
     return base64.b64encode(json.dumps({"keys": entries}).encode()).decode()
 
@@ -265,6 +278,21 @@ def test_tokens_and_keys_are_found_under_either_key_and_move_to_the_newest(store
     with store.read() as tx:
         assert tokens.owner(tx, token) is not None
         assert keys.workflow_of(tx, key) == place.workflow.id
+
+
+def test_what_runs_beside_a_rotation_writes_under_a_key_that_stays(store: Store, open_again: Open) -> None:
+    """Also where it meets no key that it does not know."""
+    servers = [open_again(), open_again()]
+    ada = store.write(lambda tx: people.create(tx, ALICE, "ada"))
+    old = store.ring.newest("lookup")
+    rotation.rotate(store, ALICE, "lookup")
+    rotation.retire(store, ALICE, old)
+    token = servers[0].write(lambda tx: tokens.create(tx, ALICE, "late"))
+    session = servers[0].write(lambda tx: sessions.begin(tx, ada.pk, address="", seconds=60))
+    for one in (*servers, open_again()):
+        with one.read() as tx:
+            assert sessions.find(tx, session, idle_seconds=60) is not None
+            assert tokens.owner(tx, token) is not None
 
 
 @on_sqlite

@@ -6,15 +6,17 @@ from typing import Any
 
 import pytest
 
+from lastgood.access import tokens
 from lastgood.catalogue import Protected
 from lastgood.db.audit import Principal
+from lastgood.db.tx import Tx
 from lastgood.errors import ApprovalNeeded
 from lastgood.history.apps import App
 from lastgood.release import approvals, converging, operation
 from lastgood.server.app import make_app
 from lastgood.server.operators import JOBS
 from server.conftest import Client
-from support.scene import BOB
+from support.scene import ALICE, BOB
 
 from .ground import Ground, ground, two
 
@@ -109,3 +111,19 @@ def test_an_app_and_its_keys_leave_a_protected_channel_by_two(here: Ground) -> N
     assert refused.status_code == 409, refused.text
     assert refused.json()["type"].endswith("approval-needed")
     assert here.channel == channel
+
+
+def test_an_app_leaves_no_workflow_by_who_may_not_bind_there(here: Ground) -> None:
+    def work(tx: Tx) -> str:
+        return tokens.create(tx, ALICE, "limited", role="admin", resources=("workflow:elsewhere", "target:*"))
+
+    token = here.store.write(work)
+    body = {"server": "prod", "app": here.fake.id, "move": True}
+    app = make_app(here.store, local_token=LOCAL)
+    try:
+        client = Client(app, {"Authorization": f"Bearer {token}"})
+        refused = client.post("/v1/workflows/elsewhere/apps", json=body)
+    finally:
+        app.state.context.close()
+    assert refused.status_code == 403, refused.text
+    assert f"target:connect on workflow:{here.workflow}" in refused.text

@@ -9,7 +9,7 @@ from lastgood.db.ring import Lookup
 from lastgood.errors import LiveVersionUnknown
 from lastgood.gateway import lease
 from lastgood.gateway.lease import LeaseRouter, Listening
-from lastgood.gateway.router import OnStoreLoss
+from lastgood.gateway.router import OnStoreLoss, RouteTable
 from lastgood.history.routes import RouteChanges, key_hash
 
 from .conftest import KEY, route
@@ -212,3 +212,18 @@ def test_closing_without_the_store_is_no_error(store: MemoryStore) -> None:
     store.cut = True
     router.close()
     assert not store.left
+
+
+def test_a_key_that_is_kept_anew_while_it_is_looked_for_is_found() -> None:
+    """By the thread that follows the store, between two looks of a request."""
+
+    class Slow(Lookup):
+        def older(self, value: str) -> list[bytes]:
+            table.apply(RouteChanges(2, {self.hash(value): route("http://up")}))
+            return super().older(value)
+
+    lookup = Slow([(b"n" * 32, b"lnew"), (b"o" * 32, b"")])
+    table = RouteTable(lookup)
+    (former,) = Lookup.older(lookup, KEY)
+    table.apply(RouteChanges(1, {former: route("http://up")}))
+    assert table.find(KEY) is not None

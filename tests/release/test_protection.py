@@ -205,6 +205,24 @@ def test_two_must_agree_where_two_are_wanted(shop: Shop) -> None:
     assert shop.do(ALICE, "publish", shop.new.id).state == "succeeded"
 
 
+def test_a_rule_that_asks_for_more_counts_for_what_was_asked_for_before_it(shop: Shop) -> None:
+    id, late = shop.asked(), shop.asked(reason="later")
+    shop.approve(BOB, id)
+    shop.protect(approvals=2)
+    with pytest.raises(ApprovalVoid, match="1 had to agree when it was asked for, and 2 must now"):
+        shop.enter(ALICE, "publish", shop.new.id, id)
+    assert shop.asked() != id and shop.asked(reason="later") != late
+    shop.protect(approvals=1)
+    assert shop.do(ALICE, "publish", shop.new.id, id).state == "succeeded"
+
+
+def test_an_approval_counts_for_the_plan_whoever_does_it(shop: Shop) -> None:
+    id = shop.asked(reason="better")
+    shop.approve(BOB, id)
+    assert shop.do(CAROL, "publish", shop.new.id, reason="better").state == "succeeded"
+    assert shop.state(id) == "used"
+
+
 def test_people_on_the_machine_itself_are_one_identity(shop: Shop) -> None:
     id = shop.asked(LOCAL)
     with pytest.raises(SameIdentity):

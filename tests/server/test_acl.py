@@ -23,6 +23,7 @@ from lastgood.access.sync.events import Event, Had
 from lastgood.access.sync.intake import Intake
 from lastgood.access.sync.push import sign
 from lastgood.catalogue import GrantSource
+from lastgood.db import rotation
 from lastgood.db import tables as t
 from lastgood.db.audit import Principal
 from lastgood.db.store import Store
@@ -200,6 +201,11 @@ def test_a_secret_that_is_made_here_is_shown_once_and_kept_sealed(api: Api, monk
         assert made["secret"].encode() not in (sources.get(tx, "hr").sealed or b"")
         rows = tx.connection.execute(select(t.audit.c.canonical)).scalars().all()
     assert all(made["secret"].encode() not in bytes(row) for row in rows)
+    old = api.store.ring.newest("seal")
+    rotation.rotate(api.store, ALICE)
+    rotation.retire(api.store, ALICE, old)
+    answer = api.client.post(made["path"], content=body, headers=sign(key, "n", int(time.time()), body))
+    assert answer.status_code == 200, "it opens when the key of then has left the ring"
 
 
 @on_sqlite

@@ -62,6 +62,13 @@ def test_one_line_for_each_server(
     assert (todo in what) if todo else what == ""
 
 
+def test_a_ring_that_is_away_is_told(api: Api) -> None:
+    api.store.ring.path.unlink()
+    found = {one["check"]: one for one in api.get("/v1/doctor")["findings"]}
+    assert (found["key ring"]["verdict"], found["audit"]["verdict"]) == ("fail", "fail")
+    assert "is away" in found["key ring"]["detail"] and not api.store.ring.path.exists()
+
+
 def test_a_watch_that_fails_and_goes_on(api: Api) -> None:
     """The watch itself, against a server that breaks off and comes back."""
     watching = api.app.state.context.watching

@@ -5,10 +5,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from lastgood.access import tokens
 from lastgood.catalogue import Protected
 from lastgood.db import tables
-from lastgood.release import planfile
-from lastgood.release.plan import Plan
+from lastgood.db.tx import Tx
+from lastgood.release import approvals, planfile
+from lastgood.release.plan import Plan, PlannedMove
+from support.scene import ALICE
 from support.stores import on_sqlite
 
 from .conftest import LOCAL, Api
@@ -122,6 +125,22 @@ def test_one_that_was_rejected_is_told_and_over(shop: Api) -> None:
     assert shop.post("/v1/approvals/ap-nothing/approve", {}, status=404)["type"].endswith("unknown-approval")
     unknown = shop.post(PUBLISH, {"version": version, "approval": "ap-nothing"}, status=404, headers=at(2))
     assert unknown["type"].endswith("unknown-approval")
+
+
+def test_a_list_goes_on_past_what_is_hidden(shop: Api) -> None:
+    id = shop.post(PUBLISH, {"version": new(shop)}, status=409, headers=at(2))["approval"]
+    hidden = Plan("publish", (PlannedMove("wf-hidden", "hidden", "live", None, "v-20261123-01", 0),))
+
+    def work(tx: Tx) -> str:
+        for _ in range(3):
+            approvals.ask(tx, ALICE, hidden, needed=1, hours=4)
+        return tokens.create(tx, ALICE, "reader", role="viewer", resources=("workflow:greet",))
+
+    token = shop.store.write(work)
+    for waiting in ("", "&waiting=true"):
+        found = shop.get(f"/v1/approvals?limit=1{waiting}", token=token)
+        assert [one["id"] for one in found["items"]] == [id]
+    assert len(shop.get("/v1/approvals")["items"]) == 4
 
 
 def test_break_glass_by_route_is_in_the_log(shop: Api) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import Row, bindparam, delete, insert, select, update
 
 from lastgood.db import tables as t
 from lastgood.db.ring import KeyRing
@@ -73,7 +73,7 @@ def find(tx: Tx, value: str, *, idle_seconds: float) -> Session | None:
     return Session(row.pk, row.name, row.person_pk, roles, row.created_at, row.seen_at, row.expires_at)
 
 
-def _found(tx: Tx, value: str) -> Any:
+def _found(tx: Tx, value: str) -> Row[*tuple[Any, ...]] | None:
     for hashed in tx.ring.lookups(_named(value)):
         row = tx.connection.execute(_FIND, {"hash": hashed}).first()
         if row is not None:
@@ -110,7 +110,7 @@ def tidy(tx: Tx) -> None:
 def csrf_of(ring: KeyRing, value: str) -> str:
     """What a request that changes something shows besides the cookie `value`: only who can read our answers has
     it."""
-    return ring.lookup(f"csrf/{value}").hex()
+    return ring.lookup_key.hash(f"csrf/{value}").hex()
 
 
 def is_csrf(ring: KeyRing, value: str, shown: str) -> bool:

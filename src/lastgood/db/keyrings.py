@@ -26,17 +26,21 @@ _FILE: Final = "keyring.json"
 
 
 class File:
-    """A ring in a file for its owner only, made with fresh keys where there is none. What it held before the last
-    change lies beside it, with ``.bak`` after its name."""
+    """A ring in a file for its owner only, made with fresh keys where there is none at the first look: one that is
+    away later is missed, and no other takes its place. What it held before the last change lies beside it, with
+    ``.bak`` after its name."""
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         self._path = path
+        self._seen = False
 
     def read(self) -> list[Entry]:
-        if not self._path.exists():
+        if not self._seen and not self._path.exists():
             self._create()
-        return _entries(self._path.read_bytes())
+        found = _entries(self._path.read_bytes())
+        self._seen = True
+        return found
 
     def problem(self) -> str:
         mode = stat.S_IMODE(self._path.stat().st_mode)

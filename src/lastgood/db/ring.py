@@ -80,7 +80,7 @@ class Lookup:
 
     `found` are the keys with their marks, newest first; `reread` reads the ring again."""
 
-    __slots__ = ("_newest", "_older", "_reread")
+    __slots__ = ("_found", "_reread")
 
     def __init__(self, found: Sequence[tuple[bytes, bytes]], reread: Callable[[], bool] = lambda: False) -> None:
         self._reread = reread
@@ -88,16 +88,16 @@ class Lookup:
 
     def follow(self, found: Sequence[tuple[bytes, bytes]]) -> None:
         """Take over other keys."""
-        self._newest, self._older = found[0], tuple(found[1:])
+        self._found = tuple(found)  # at once: another thread may be looking
 
     def hash(self, value: str) -> bytes:
         """The keyed hash under which an app key or a token is stored."""
-        key, mark = self._newest
+        key, mark = self._found[0]
         return hmac.digest(key, value.encode(), "sha256") + mark
 
     def older(self, value: str) -> list[bytes]:
         """The hashes under which it may have been stored before, newest first; none while there is one key."""
-        return [hmac.digest(key, value.encode(), "sha256") + mark for key, mark in self._older]
+        return [hmac.digest(key, value.encode(), "sha256") + mark for key, mark in self._found[1:]]
 
     def is_known(self, hashed: bytes) -> bool:
         """Whether the key of `hashed` is in the ring, which is read again where it is not."""
@@ -105,7 +105,7 @@ class Lookup:
         return self._has(mark) or (self._reread() and self._has(mark))
 
     def _has(self, mark: bytes) -> bool:
-        return not mark or mark == self._newest[1] or any(mark == one for _, one in self._older)
+        return not mark or any(mark == one for _, one in self._found)
 
 
 class KeyRing:
@@ -157,11 +157,15 @@ class KeyRing:
         return keys
 
     def follow(self) -> bool:
-        """As `reread`, but at most every few seconds: for what a stranger may ask for again and again."""
+        """As `reread`, but at most every few seconds, and with what is known where it cannot be read now: for what a
+        stranger may ask for again and again, and for what is not to wait for the source."""
         if monotonic() - self._followed < _FOLLOW_SECONDS:
             return False
         self._followed = monotonic()
-        return self.reread()
+        try:
+            return self.reread()
+        except KeyRingDamaged:
+            return False
 
     def entries(self) -> list[Entry]:
         """The entries without their keys, oldest first."""
@@ -243,7 +247,9 @@ class KeyRing:
 
     def lookup(self, value: str) -> bytes:
         """The keyed hash (32 bytes, and the mark of its key where that was rotated in) under which an app key or a
-        token is stored."""
+        token is stored. To find one, `lookups`: what is stored anew must not be under a key that is being retired, so
+        the ring is followed here."""
+        self.follow()
         return self.lookup_key.hash(value)
 
     def lookups(self, value: str) -> list[bytes]:

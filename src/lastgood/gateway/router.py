@@ -55,12 +55,14 @@ class RouteTable:
 
     def _under_older(self, key: str, hashed: bytes) -> Route | None:
         """The route of an app key that is still known by an older lookup key."""
-        for older in self._lookup_key.older(key):
+        every = self._lookup_key.older(key)
+        for older in every:
             found = self._routes.get(older)
             if found is not None:
                 self._seen[older] = hashed
                 return found
-        return None
+        # Another thread may have kept it anew since the first look.
+        return self._routes.get(key_hash(self._lookup_key, key)) if every else None
 
     def take_seen(self) -> dict[bytes, bytes]:
         """The hashes under an older lookup key that requests came with since this was asked last, and the one that

@@ -116,7 +116,7 @@ def _carried(tx: Tx, who: Principal, former: Workflow, workflow: Workflow) -> di
     found: dict[int, tuple[Version, bool]] = {}
     for pk in tx.connection.execute(_VERSIONS, {"workflow": former.pk}).scalars().all():
         old = versions.by_pk(tx, pk)
-        document = versions.document_of(tx, old)
+        document = versions.document_of(tx, old, whole=True)  # it gets another digest, which would hide damage
         # The name of the workflow is in its content, so that an app's new name in Dify makes no other.
         named = dsl.Document({**document.data, "app": {**document.data.get("app", {}), "name": workflow.name}})
         kept = captured.keep(

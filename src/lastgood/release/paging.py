@@ -74,7 +74,7 @@ def page(
 
 def _tell(means: Means, told: dict[str, Any]) -> Iterable[str]:
     settings = means.settings
-    mask = Mask([*server_secrets(settings), *filter(None, [settings.break_glass_url])])
+    mask = Mask(server_secrets(settings))
     if settings.break_glass_command:
         variables = {
             f"LASTGOOD_{name.upper()}": value if isinstance(value, str) else json.dumps(value)

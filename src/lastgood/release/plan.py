@@ -14,6 +14,8 @@ OnFailure = Literal["undo", "keep", "ask"]
 Positions = Literal["keep", "reset"]
 WRITING = ("publish", "restore", "database")
 """The ways that write on Dify, step by step; `route` only moves our own pointer."""
+OURS_AGAIN: Final = frozenset({"heal", "converge"})
+"""The kinds that give an app what its channel says."""
 # What is found of a plan rather than what it would do.
 _FOUND: Final = ("findings", "services", "not_rolled_back", "break_glass")
 _FOUND_OF_MOVE: Final = ("why", "evidence")

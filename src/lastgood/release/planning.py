@@ -43,13 +43,12 @@ from lastgood.release.journal import Operation
 from lastgood.release.means import Means
 from lastgood.release.placing import ways
 from lastgood.release.placing.ways import Sight
-from lastgood.release.plan import Finding, Kind, Plan, PlannedMove, news
+from lastgood.release.plan import OURS_AGAIN, Finding, Kind, Plan, PlannedMove, news
 from lastgood.release.protection import Passed
 from lastgood.settings import Settings
 
 MOST_MOVES = 1000
 _EXAMINED: Final = frozenset({"rollback", "rehearsal"})  # a publish is checked by its move
-_OURS_AGAIN: Final = frozenset({"heal", "converge"})  # the app is given what its channel says
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +156,13 @@ def _planned(
         channels.expect(tx, workflow, pointer, wanted.expected)
     sight = seen.get(pointer.pk)
     live = ways.served(pointer, sight, kind)
-    wished = wanted.to or (pointer.version if kind in _OURS_AGAIN else None)
+    wished = wanted.to or (pointer.version if kind in OURS_AGAIN else None)
     version, why = moves.choose(tx, workflow, live, wished)
-    if kind in _OURS_AGAIN and (sight is None or version.pk == sight.seen.app.live_pk):
+    if kind in OURS_AGAIN and (sight is None or version.pk == sight.seen.app.live_pk):
         raise NothingToHeal(
             server=workflow.target, channel=pointer.name, workflow=workflow.slug, version=version.id, what=kind
         )
-    if version.pk == live.version_pk and kind not in _OURS_AGAIN:
+    if version.pk == live.version_pk and kind not in OURS_AGAIN:
         raise AlreadyActive(
             channel=pointer.name, workflow=workflow.slug, version=version.id, generation=pointer.generation
         )
@@ -299,13 +298,13 @@ def guard[T](
         made = means.store.write(whole, emergency=plan.kind in ("rollback", "heal"))
     except Frozen as frozen:
         sentence = str(frozen)
-        for one in plan.moves:
-            resource = f"workflow/{one.workflow_id}/channel/{one.channel}"
-            means.store.write(
-                lambda tx, at=resource: audit.append(  # type: ignore[misc]
-                    tx, who, f"operation:{plan.kind}", at, result="denied", reason=sentence
-                )
-            )
+
+        def refused(tx: Tx) -> None:
+            for one in plan.moves:
+                resource = f"workflow/{one.workflow_id}/channel/{one.channel}"
+                audit.append(tx, who, f"operation:{plan.kind}", resource, result="denied", reason=sentence)
+
+        means.store.write(refused)
         raise
     if isinstance(made, Approval):
         raise _needed(means, made)

@@ -13,7 +13,7 @@ An undo goes back to where its own operation came from, so it belongs to what le
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import bindparam, exists, func, literal, or_, select
 
@@ -23,13 +23,13 @@ from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx, parse_time
 from lastgood.errors import ApprovalVoid, Frozen
 from lastgood.history import channels, versions, workflows
+from lastgood.history.workflows import Workflow
 from lastgood.release import approvals
 from lastgood.release.approvals import Approval
-from lastgood.release.plan import Plan, PlannedMove, news
+from lastgood.release.plan import OURS_AGAIN, Plan, PlannedMove, news
 from lastgood.settings import Settings
 from lastgood.windows import joined
 
-_OURS_AGAIN: Final = frozenset({"heal", "converge"})
 # A version was there when the channel pointed to it, or when it stood on the channel's app before we moved anything.
 _FIRST_MOVE = select(func.min(t.move.c.at)).where(t.move.c.channel_pk == bindparam("channel")).scalar_subquery()
 _WAS_THERE = select(
@@ -131,16 +131,18 @@ def of(settings: Settings, workflow: str, channel: str) -> Protection | None:
 def guarded(tx: Tx, settings: Settings, plan: Plan) -> list[Guarded]:
     """The moves of `plan` that cannot be made just so, as things stand. Raises `UnknownWorkflow`,
     `UnknownVersion`."""
-    found = []
+    found: list[Guarded] = []
+    if not settings.protected:
+        return found
     for one in plan.moves:
         workflow = workflows.find(tx, one.workflow_id or one.workflow)
         protection = of(settings, workflow.slug, one.channel)
         if protection is None:
             continue
-        approval, freezes = _asks(tx, plan, one, protection)
+        approval, freezes = _asks(tx, plan, one, workflow, protection)
         frozen = protection.frozen(parse_time(tx.now)) if freezes else None
-        if frozen is not None or (approval and protection.approvals > 0):
-            found.append(Guarded(one, protection, approval and protection.approvals > 0, frozen))
+        if frozen is not None or approval:
+            found.append(Guarded(one, protection, approval, frozen))
     return found
 
 
@@ -177,28 +179,29 @@ def let_through(
             )
     if not found:
         return Passed()
-    held = _named(tx, who, plan, approval) if approval is not None else _fitting(tx, who, plan)
+    needed = max(one.protection.approvals for one in found)
+    held = _named(tx, who, plan, needed, approval) if approval is not None else _fitting(tx, who, plan, needed)
     if held is not None:
         return Passed(held) if held.state == "approved" else held
-    needed = max(one.protection.approvals for one in found)
     hours = min(one.protection.hours for one in found)
     return approvals.ask(tx, who, plan, needed=needed, hours=hours)
 
 
-def _named(tx: Tx, who: Principal, plan: Plan, approval: str) -> Approval:
+def _named(tx: Tx, who: Principal, plan: Plan, needed: int, approval: str) -> Approval:
     """The approval that was named, if it lets `plan` pass or still waits to. Raises `ApprovalVoid`."""
     held = approvals.find(tx, approval)
-    if held.state == "waiting" and held.intent == plan.intent and held.fresh(tx.now):
+    if held.state == "waiting" and held.intent == plan.intent and held.needed >= needed and held.fresh(tx.now):
         return held
-    if void := _void(tx, who, plan, held):
+    if void := _void(tx, who, plan, needed, held):
         raise ApprovalVoid(approval=held.id, reason=void)
     return held
 
 
-def _fitting(tx: Tx, who: Principal, plan: Plan) -> Approval | None:
+def _fitting(tx: Tx, who: Principal, plan: Plan, needed: int) -> Approval | None:
     """The newest approval that lets `plan` pass, else the request of `who` for it that waits."""
-    fitting = [one for one in approvals.of_intent(tx, plan.intent) if not news(one.plan.findings, plan.findings)]
-    passing = (one for one in fitting if not _void(tx, who, plan, one))
+    bound = (one for one in approvals.of_intent(tx, plan.intent) if one.needed >= needed)
+    fitting = [one for one in bound if not news(one.plan.findings, plan.findings)]
+    passing = (one for one in fitting if not _void(tx, who, plan, needed, one))
     waiting = (one for one in fitting if one.state == "waiting" and one.asked_by == who.subject and one.fresh(tx.now))
     return next(passing, next(waiting, None))
 
@@ -218,23 +221,25 @@ def counted(protection: Protection) -> str:
     return "another identity" if protection.approvals == 1 else f"{protection.approvals} other identities"
 
 
-def _asks(tx: Tx, plan: Plan, one: PlannedMove, protection: Protection) -> tuple[bool, bool]:
+def _asks(tx: Tx, plan: Plan, one: PlannedMove, workflow: Workflow, protection: Protection) -> tuple[bool, bool]:
     """Whether a move of a protected channel asks for an approval, and whether freezes refuse it."""
-    workflow = workflows.find(tx, one.workflow_id or one.workflow)
     pointer = channels.present(tx, workflow, one.channel)
-    if plan.kind in _OURS_AGAIN and one.to_version == pointer.version:
-        return (one.adopts is not None), False
+    needs = protection.approvals > 0
+    if plan.kind in OURS_AGAIN and one.to_version == pointer.version:
+        return needs and one.adopts is not None, False
     if plan.kind == "rollback" and not plan.force:
         version = versions.find(tx, one.to_version, workflow)
         if tx.connection.execute(_WAS_THERE, {"channel": pointer.pk, "version": version.pk}).scalar():
-            return protection.rollback, False
-    return True, True
+            return needs and protection.rollback, False
+    return needs, True
 
 
-def _void(tx: Tx, who: Principal, plan: Plan, held: Approval) -> str:
+def _void(tx: Tx, who: Principal, plan: Plan, needed: int, held: Approval) -> str:
     """Why an approval does not let `who` do `plan` now, empty when it does."""
     if held.intent != plan.intent:
         return "it was given for another plan, or the channel moved since"
+    if held.needed < needed:
+        return f"{held.needed} had to agree when it was asked for, and {needed} must now"
     if held.state != "approved":
         return {"waiting": "nobody has answered it yet", "used": f"{held.operation or 'a move'} used it"}.get(
             held.state, f"it was {held.state} by {', '.join(one.subject for one in held.answers)}"

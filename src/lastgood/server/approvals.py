@@ -6,7 +6,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from lastgood.access import decisions
 from lastgood.db import audit
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
@@ -47,11 +46,14 @@ def list_approvals(
     limit: Limit = 50,
     before: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
 ) -> dict[str, Any]:
-    shown = decisions.visible(served.store, who, "workflow:read")
+    """Those whose workflows the caller may all read."""
     with served.store.read() as tx:
-        found = approvals.listing(tx, waiting=waiting, limit=limit, before=before)
-        items = [one.public(tx.now) for one in found if all(shown(f"workflow:{m.workflow}") for m in one.plan.moves)]
-    return {"items": items, "next": found[-1].pk if len(found) == limit else None}
+
+        def read(before: int | None) -> list[Approval]:
+            return approvals.listing(tx, waiting=waiting, limit=limit, before=before)
+
+        found, following = asking.page(served.store, who, "workflow:read", read, limit, before)
+        return {"items": [one.public(tx.now) for one in found], "next": following}
 
 
 @router.get("/approvals/{approval}", summary="What it is asked for: what would move, what was found, what differs")

@@ -5,7 +5,7 @@ draft. Who may not read it hears the same as of something that is not there: tha
 them, or, where they could read anything, that there is none."""
 
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from sqlalchemy import Select, bindparam, or_, select
 
@@ -24,6 +24,7 @@ from lastgood.errors import (
     UnknownVersion,
     UnknownWorkflow,
 )
+from lastgood.release.plan import Plan
 
 ANY: Final = "workflow:*"  # the name that stands for one which nobody knows
 # What a request is about that names nothing in its path, by the noun of the action. These are lists of something, or
@@ -162,6 +163,33 @@ def require_anywhere(store: Store, who: Principal, action: str) -> None:
     decision = decisions.anywhere(store, who, action, kind)
     if not decision.allowed:
         raise decisions.refuse(store, who, action, f"{kind}:*", decision.reason)
+
+
+class Planned(Protocol):
+    """What was entered for a plan, in a list by `pk`."""
+
+    @property
+    def pk(self) -> int: ...
+
+    @property
+    def plan(self) -> Plan: ...
+
+
+def page[T: Planned](
+    store: Store, who: Principal, action: str, read: Callable[[int | None], list[T]], limit: int, before: int | None
+) -> tuple[list[T], int | None]:
+    """At most `limit` of those that `read` gives, `limit` at a time, before a number, on all of whose workflows `who`
+    may do `action`; and the number that the next page is before, None where there is none."""
+    shown = decisions.visible(store, who, action)
+    kept: list[T] = []
+    while True:
+        found = read(before)
+        kept += [one for one in found if all(shown(f"workflow:{move.workflow}") for move in one.plan.moves)]
+        if len(found) < limit or len(kept) >= limit:
+            break
+        before = found[-1].pk
+    more = len(found) == limit or len(kept) > limit
+    return kept[:limit], kept[:limit][-1].pk if more and kept else None
 
 
 def moving(channel: str) -> str:

@@ -83,7 +83,12 @@ def _files(served: Context) -> Iterator[dict[str, Any]]:
         yield _finding("key ring", "ok", f"it comes from {served.store.ring.source.name}")
         return
     path: Path = served.store.ring.path
-    mode = stat.S_IMODE(path.stat().st_mode)
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError as error:
+        detail = f"{path} is away ({error.strerror}), and only running processes have it"
+        yield _finding("key ring", "fail", detail, "put it back from your backup before anything is started again")
+        return
     if mode & 0o077:
         yield _finding("key ring", "fail", f"{path} can be read by others (mode {mode:o})", f"chmod 600 {path}")
     else:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from lastgood.access import actions, decisions
+from lastgood.access import actions
 from lastgood.db.audit import Principal
 from lastgood.errors import InvalidPlan, InvalidRequest
 from lastgood.history import channels, workflows
@@ -114,19 +114,15 @@ def list_operations(
     """Those whose workflows the caller may all read."""
     if workflow:
         asking.require(served.store, who, Thing("workflow", workflow), "operation:read")
-    shown = decisions.visible(served.store, who, "operation:read")
-    kept: list[Operation] = []
     with served.store.read() as tx:
         owner = workflows.find(tx, workflow) if workflow else None
-        while True:
-            found = journal.listing(tx, owner, limit=limit, before=before)
-            kept += [one for one in found if all(shown(f"workflow:{move.workflow}") for move in one.plan.moves)]
-            if len(found) < limit or len(kept) >= limit:
-                break
-            before = found[-1].pk
-    more = len(found) == limit or len(kept) > limit
-    items = [{key: value for key, value in one.as_data().items() if key != "steps"} for one in kept[:limit]]
-    return {"items": items, "next": kept[:limit][-1].pk if more and kept else None}
+
+        def read(before: int | None) -> list[Operation]:
+            return journal.listing(tx, owner, limit=limit, before=before)
+
+        found, following = asking.page(served.store, who, "operation:read", read, limit, before)
+    items = [{key: value for key, value in one.as_data().items() if key != "steps"} for one in found]
+    return {"items": items, "next": following}
 
 
 @router.get("/operations/{operation}", summary="An operation with its steps")

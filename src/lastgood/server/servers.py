@@ -10,7 +10,7 @@ from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
 from lastgood.errors import InvalidRequest, UnknownWorkflow
 from lastgood.history import apps, channels, integrations, rebinding, workflows
-from lastgood.history.apps import Way
+from lastgood.history.apps import App, Way
 from lastgood.release import planning
 from lastgood.release.plan import Plan, PlannedMove
 from lastgood.server.context import Context, Served, may, record_read
@@ -167,7 +167,7 @@ def bind_app(
         if owner.mode != found.mode:
             reason = f"{found.name!r} is a {found.mode} app, and {owner.slug} is a {owner.mode} one"
             raise InvalidRequest(where="app", reason=reason)
-        if held is not None and body.move:
+        if held is not None and leaving is not None and held.channel_pk == leaving.channel_pk:
             if body.way:
                 held = apps.set_way(tx, who, held, body.way)
             return rebinding.rebind(tx, who, held, owner, body.channel).public()
@@ -176,25 +176,34 @@ def bind_app(
             target=body.server, app=found.id, name=found.name, mode=found.mode, way=body.way or "publish",
         ).public()  # fmt: skip
 
-    leaving = _leaving(served, workflow, body, found.id) if found and body.move else None
-    if leaving is None:
+    leaving = _leaving(served, who, workflow, body, found.id) if found and body.move else None
+    plan = _loss(served, workflow, body, leaving) if leaving is not None else None
+    if plan is None:
         return served.store.write(work)
-    return planning.guard(served.means(), who, leaving, lambda tx, _: work(tx))
+    return planning.guard(served.means(), who, plan, lambda tx, _: work(tx))
 
 
-def _leaving(served: Context, workflow: str, body: "Binding", app_id: str) -> Plan | None:
-    """That a channel loses the app that runs it, and with it the keys that open it, as a plan: a protected channel
-    loses it by two people only. None where it loses none, or points to nothing."""
+def _leaving(served: Context, who: Principal, workflow: str, body: Binding, app_id: str) -> App | None:
+    """The app as another channel has it, which is asked for too: it loses the app, and its versions are copied. None
+    where no other has it. Raises `Denied`."""
     with served.store.read() as tx:
         held = apps.find(tx, body.server, app_id)
-        if held is None or (workflow in (held.slug, held.workflow_id) and held.channel == body.channel):
-            return None
-        pointer = channels.get(tx, workflows.by_pk(tx, held.workflow_pk), held.channel)
+    if held is None or (workflow in (held.slug, held.workflow_id) and held.channel == body.channel):
+        return None
+    decisions.require(served.store, who, "target:connect", f"workflow:{held.slug}")
+    return held
+
+
+def _loss(served: Context, workflow: str, body: Binding, leaving: App) -> Plan | None:
+    """That a channel loses the app that runs it, and with it the keys that open it, as a plan: a protected channel
+    loses it by two people only. None where it points to nothing."""
+    with served.store.read() as tx:
+        pointer = channels.get(tx, workflows.by_pk(tx, leaving.workflow_pk), leaving.channel)
     if pointer.version is None:
         return None
-    reason = f"the app {held.name} goes to {body.channel} of {workflow}"
+    reason = f"the app {leaving.name} goes to {body.channel} of {workflow}"
     version, generation = pointer.version, pointer.generation
-    move = PlannedMove(held.workflow_id, held.slug, held.channel, version, version, generation, why=reason)
+    move = PlannedMove(leaving.workflow_id, leaving.slug, leaving.channel, version, version, generation, why=reason)
     return Plan("adopt", (move,), reason=reason)
 
 

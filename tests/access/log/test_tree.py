@@ -11,11 +11,12 @@ from sqlalchemy.exc import ObjectNotExecutableError
 
 from lastgood.access.log import checking, merkle, notes, rows, tree
 from lastgood.access.log.notes import Proven, Signer
-from lastgood.db import audit
+from lastgood.db import audit, rotation
 from lastgood.db import tables as t
 from lastgood.db.audit import Principal
 from lastgood.db.store import Store
 from lastgood.errors import InvalidCheckpoint, InvalidRequest, InvalidSetting, LogInconsistent
+from support.scene import ALICE
 from support.stores import on_sqlite
 
 from .conftest import fill
@@ -126,6 +127,20 @@ def test_a_shorter_log_and_a_foreign_head_are_not_signed_over(store: Store) -> N
     store.write(lambda tx: tx.connection.execute(update(t.audit_checkpoint).values(note=note)))
     with pytest.raises(LogInconsistent, match="none of the keys"):
         tree.sign_now(store)
+
+
+def test_a_process_that_runs_signs_with_the_newest_key_and_knows_it(
+    store: Store, open_again: Callable[[], Store]
+) -> None:
+    other = open_again()
+    fill(store, 2)
+    tree.sign_now(other)
+    rotation.rotate(store, ALICE, "log")
+    head = tree.sign_now(store)
+    fill(store, 1)
+    newest = Signer(tree.origin(store.settings, store.ring), store.ring.log_seeds[-1])
+    for note in (head.note, tree.sign_now(other).note):
+        assert notes.open_note(note, [newest.verifier])
 
 
 @on_sqlite

@@ -166,8 +166,10 @@ def sign(tx: Tx, name: str) -> Head:
 
 
 def sign_now(store: Store) -> Head:
-    """Give rows their places and sign the head. Raises what `sign` does."""
+    """Give rows their places and sign the head, with the newest key that any process gave the ring. Raises what
+    `sign` does."""
     sequence_all(store)
+    store.ring.reread()
     name = origin(store.settings, store.ring)
     return store.write(lambda tx: sign(tx, name))
 

@@ -19,7 +19,7 @@ from lastgood.history.versions import Version
 from lastgood.release.means import Means
 from lastgood.release.placing import database
 from lastgood.release.placing.looking import Seen, look
-from lastgood.release.plan import WRITING, Finding, Kind, Plan, PlannedMove
+from lastgood.release.plan import OURS_AGAIN, WRITING, Finding, Kind, Plan, PlannedMove
 from lastgood.targets.dify import servers
 from lastgood.targets.dify.bodies import body_of
 from lastgood.targets.dify.forms import Workflow
@@ -92,7 +92,7 @@ def choose(tx: Tx, planned: PlannedMove, pointer: Channel, sight: Sight, version
     app = sight.seen.app
     placed = placements.current(tx, app, version) is not None
     way: str = app.way
-    if kind in ("heal", "converge") and way == "route":
+    if kind in OURS_AGAIN and way == "route":
         way = "restore" if can(sight.abilities, "restore") else "publish"
     if not placed or (way == "restore" and not can(sight.abilities, "restore")):
         way = "publish"
