@@ -23,6 +23,7 @@ from lastgood.access.sync.events import Event, Had
 from lastgood.access.sync.intake import Intake
 from lastgood.access.sync.push import sign
 from lastgood.catalogue import GrantSource
+from lastgood.db import rotation
 from lastgood.db import tables as t
 from lastgood.db.audit import Principal
 from lastgood.db.store import Store
@@ -195,6 +196,18 @@ def test_a_secret_that_is_made_here_is_shown_once_and_kept_sealed(api: Api, monk
         assert made["secret"].encode() not in (sources.get(tx, "hr").sealed or b"")
         rows = tx.connection.execute(select(t.audit.c.canonical)).scalars().all()
     assert all(made["secret"].encode() not in bytes(row) for row in rows)
+
+
+@on_sqlite
+def test_a_secret_that_is_made_here_outlives_the_key_of_the_ring(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    declare(api.store, monkeypatch, hr=GrantSource(kind="push"))
+    made = api.post("/v1/access/sources/hr/secret", {}, status=201)
+    first = api.store.ring.newest("seal")
+    rotation.rotate(api.store, ALICE)
+    rotation.retire(api.store, ALICE, first)
+    with api.store.read() as tx:
+        key = push.secret_of(tx, "hr", api.store.settings.grants["hr"])
+    assert key == base64.b64decode(made["secret"].removeprefix("whsec_"))
 
 
 @on_sqlite

@@ -22,7 +22,7 @@ from lastgood.access.sync.intake import Intake
 from lastgood.access.sync.kafka import rules_of
 from lastgood.access.sync.librdkafka import from_environment
 from lastgood.catalogue import GrantSource
-from lastgood.db import audit
+from lastgood.db import audit, envelope
 from lastgood.db import tables as t
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx, parse_time, utc_text
@@ -45,7 +45,7 @@ def new_secret(tx: Tx, who: Principal, name: str) -> str:
     """A new secret of the source `name` in place of the old one, kept sealed; to be shown once."""
     secret = _PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
     source = sources.ensure(tx, name, "push")
-    sources.note(tx, source, sealed=tx.ring.seal(secret, _context(name)))
+    sources.note(tx, source, sealed=envelope.seal(tx, secret, _context(name)))
     audit.append(tx, who, "access:secret", f"access/{name}")
     return secret
 
@@ -59,7 +59,7 @@ def secret_of(tx: Tx, name: str, setting: GrantSource) -> bytes:
     if found is None or found.sealed is None:
         reason = f"there is none; `lastgood acl secret {name}` makes one"
         raise InvalidSetting(name=f"grants.{name}.secret", value="", reason=reason)
-    return _key(tx.ring.unseal(found.sealed, _context(name)), name)
+    return _key(envelope.unseal(tx, found.sealed, _context(name)), name)
 
 
 def verify(key: bytes, headers: Mapping[str, str], body: bytes, now: float) -> str:
