@@ -57,7 +57,7 @@ def take_in(
     after = dict(began)
     for record in records:
         after[str(record.partition)] = record.offset + 1
-    if any(stored.get(key) != began.get(key) for key in {str(record.partition) for record in records}):
+    if any(stored.get(key) != began.get(key) for key in after):  # all of them: what is written goes back in none
         raise SourceMoved(source=name)
     rules = rules_of(setting)
     read: list[tuple[tuple[int, int], Event]] = []
@@ -109,6 +109,7 @@ class Reader:
                 self._look()
             found = self._consumer.consume(1, seconds)
             if found:  # what comes with the first is taken with it, and the first does not wait for more
+                self._trouble = ""
                 found += self._consumer.consume(self._setting.batch - 1, _TOGETHER_SECONDS)
         except self._kafka.KafkaException as error:
             raise SourceUnreachable(source=self._name, reason=_words(error)) from None
