@@ -18,9 +18,10 @@ from sqlalchemy import select
 
 from lastgood.access import decisions, grants
 from lastgood.access.grants import Grant
-from lastgood.access.sync import buckets, intake, push, sources
+from lastgood.access.sync import buckets, consistency, intake, push, sources
 from lastgood.access.sync.events import Event, Had
 from lastgood.access.sync.intake import Intake
+from lastgood.access.sync.listing import lister_of
 from lastgood.access.sync.push import sign
 from lastgood.catalogue import GrantSource
 from lastgood.db import rotation
@@ -28,6 +29,7 @@ from lastgood.db import tables as t
 from lastgood.db.audit import Principal
 from lastgood.db.store import Store
 from lastgood.db.tx import utc_text
+from lastgood.errors import SourceMoved
 from lastgood.release.checks import access as checked
 from lastgood.server.app import make_app
 from lastgood.server.syncing import due, principal_of
@@ -348,6 +350,42 @@ def test_a_list_is_granted_and_what_it_has_no_more_is_revoked(
     assert syncing.check("hr", principal_of("hr"), "incremental", repair=True).repaired == 1
     assert not may_read(api.store, "u0")
     assert may_read(api.store, "u1")
+
+
+@on_sqlite
+def test_a_look_at_a_list_does_not_put_its_reading_off(
+    api: Api, monkeypatch: pytest.MonkeyPatch, there: Server
+) -> None:
+    setting = GrantSource(kind="url", url=there.url)
+    declare(api.store, monkeypatch, hr=setting)
+    there.had = {("u1", "viewer", "*")}
+    assert not api.post("/v1/access/sources/hr/check", {"kind": "full"})["in_step"]
+    with api.store.read() as tx:
+        source = sources.get(tx, "hr")
+    assert (due(setting, source, datetime.now(UTC)), source.read_at) == ("full", None)
+
+
+@on_sqlite
+def test_a_list_that_a_later_one_overtook_is_not_gone_by(
+    api: Api, monkeypatch: pytest.MonkeyPatch, there: Server
+) -> None:
+    setting = GrantSource(kind="url", url=there.url)
+    declare(api.store, monkeypatch, hr=setting)
+    syncing, who = api.app.state.context.syncing, principal_of("hr")
+    there.had = {("ann", "viewer", "*"), ("bob", "viewer", "*")}
+    slow = lister_of("hr", setting)
+    assert slow is not None
+    told = slow.grants()
+
+    def overtaken(only: Any = None) -> Any:
+        there.had = {("ann", "viewer", "*")}
+        syncing.check("hr", who, "full", repair=True)
+        return told
+
+    monkeypatch.setattr(slow, "grants", overtaken)
+    with pytest.raises(SourceMoved):
+        consistency.check(api.store, who, "hr", setting, slow, "full", repair=True)
+    assert held(api.store) == {("ann", "viewer", "*")}
 
 
 @on_sqlite

@@ -24,7 +24,7 @@ from lastgood.db import audit
 from lastgood.db.audit import Principal
 from lastgood.db.store import Store
 from lastgood.db.tx import Tx
-from lastgood.errors import ListDoubted, MalformedEvent, SourceUnreachable
+from lastgood.errors import ListDoubted, MalformedEvent, SourceMoved, SourceUnreachable
 
 type Kind = Literal["full", "incremental"]
 
@@ -108,10 +108,11 @@ def check(
 ) -> Report:
     """Compare the source `name` with our grants of it. `repair`: make ours what it says; `sure`: however many go.
 
-    Raises `SourceUnreachable`, `ListDoubted`; the last only after it has been told as an event."""
+    Raises `SourceUnreachable`, `SourceMoved` where a newer list was taken in meanwhile, `ListDoubted`; the last only
+    after it has been told as an event."""
     began, clock = int(time.time()), time.perf_counter()
     report = Report(name, kind)
-    store.write(lambda tx: sources.ensure(tx, name, setting.kind))
+    before = store.write(lambda tx: sources.ensure(tx, name, setting.kind))
     only = as_of = None
     if kind == "incremental" and (told := lister.digests()) is not None:
         with store.read() as tx:
@@ -132,14 +133,17 @@ def check(
         source = sources.hold(tx, name)
         doubt = None
         if listing.events is None:
+            if by_lists(setting) and source.stored != before.stored:
+                raise SourceMoved(source=name)  # by a list that was asked for later, maybe: ours is none to go by
             stamp = _stamp(source, setting, listing.as_of if listing.as_of is not None else began)
             held = _compare(tx, report, listing.had, stamp, only)
             doubt = _doubt(report, setting, held) if wins and not sure else None
             if wins and doubt is None:
                 report.repaired = Intake(tx, who, name).replace(*_sides(report), stamp)["applied"]
-            _move(tx, source, setting, stamp, report)
+                _move(tx, source, setting, stamp, report)
         report.took_ms = (time.perf_counter() - clock) * 1000
-        _note(tx, source, report, doubt)
+        # A look at a list is no reading of it, which would be put off by that.
+        _note(tx, source, report, doubt, timed=wins or not by_lists(setting))
         return doubt
 
     doubt = store.write(work)
@@ -241,11 +245,13 @@ def _move(tx: Tx, source: sources.Source, setting: GrantSource, stamp: Stamp, re
         sources.move(tx, source, {**source.position, "at": stamp[0], "number": stamp[1], "counts": counts})
 
 
-def _note(tx: Tx, source: sources.Source, report: Report, doubt: ListDoubted | None) -> None:
+def _note(tx: Tx, source: sources.Source, report: Report, doubt: ListDoubted | None, *, timed: bool) -> None:
     told = {**report.public(), "at": tx.now, "problem": str(doubt) if doubt else ""}
     result = {**source.result, "last": told, report.kind: told}
-    times = {"full_at": tx.now, "incremental_at": tx.now} if report.kind == "full" else {"incremental_at": tx.now}
-    sources.note(tx, source, result=result, problem=str(doubt) if doubt else "", **times)
+    times = ("full_at", "incremental_at") if report.kind == "full" else ("incremental_at",)
+    sources.note(
+        tx, source, result=result, problem=str(doubt) if doubt else "", **{name: tx.now for name in times if timed}
+    )
     if doubt is not None or not report.in_step:
         audit.emit(tx, EVENT, f"access/{report.source}", told)
 
