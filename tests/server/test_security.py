@@ -6,11 +6,13 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import select
+from starlette.types import Receive, Scope, Send
 
 from lastgood.access import tokens
 from lastgood.cli import output
@@ -81,6 +83,18 @@ def test_of_a_strangers_body_little_is_read(api: Api) -> None:
     sent = {"Content-Type": "application/json", "Authorization": f"Bearer {api.token}"}
     assert api.client.post("/v1/push", content=body, headers=sent).status_code == 400
     assert body.read == 3 * 2**16 + 14, "who is known is read to the end"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_query_of_any_bytes_is_no_error_of_ours(api: Api, method: str) -> None:
+    async def odd(scope: Scope, receive: Receive, send: Send) -> None:
+        await api.app({**scope, "query_string": b"x=\xff"}, receive, send)
+
+    client: Any = Client(odd)  # type: ignore[arg-type]  # it asks any ASGI application
+    known = {"Authorization": f"Bearer {api.token}"}
+    body = b"x" * (STRANGERS_BYTES + 1)  # who sends so much is looked at before it is read
+    assert client.request(method, "/v1/access/sources", headers=known).status_code in (200, 405)
+    assert client.request(method, "/v1/access/sources", content=body).status_code == 401
 
 
 def test_a_body_that_trickles_is_ended(store: Store) -> None:
