@@ -128,6 +128,10 @@ def test_what_is_pushed_is_in_force_when_it_is_answered(hr: Api) -> None:
     assert may_read(hr.store)
     assert send(hr, event(action="revoke"), "msg-2").json()["counts"] == {"applied": 1}
     assert not may_read(hr.store), "a revoke holds before it is acknowledged"
+    with hr.store.read() as tx:
+        rows = tx.connection.execute(select(t.audit.c.canonical).where(t.audit.c.actor == "grants-hr")).scalars()
+        (came,) = {(one["method"], one["path"], one["address"]) for one in map(json.loads, rows)}
+    assert came == ("POST", "/v1/access/events", "127.0.0.1")
 
 
 @on_sqlite
@@ -169,7 +173,9 @@ def test_what_cannot_be_a_push(hr: Api, monkeypatch: pytest.MonkeyPatch) -> None
     assert hr.client.post("/v1/access/events?source=crm", content=b"{}").status_code == 404
     assert send(hr, b"{").json()["results"][0]["outcome"] == "malformed"
     assert send(hr, [event()] * (push.MOST_EVENTS + 1), "msg-2").status_code == 400
-    assert send(hr, b" " * (push.MOST_BYTES + 1), "msg-3").status_code == 413
+    long = send(hr, b" " * (push.MOST_BYTES + 1), "msg-3")
+    assert (long.status_code, long.headers["connection"]) == (413, "close")
+    assert "2 MB" in long.json()["detail"]
     declare(hr.store, monkeypatch, hr=GrantSource(kind="url", url="http://x/"))
     assert send(hr, event()).status_code == 400
 

@@ -2,6 +2,7 @@
 changes."""
 
 import time
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -15,8 +16,10 @@ from lastgood.access.sync.kafka import rules_of
 from lastgood.access.sync.sources import hold
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
-from lastgood.errors import InvalidRequest, RequestTooLarge, UnknownSource
+from lastgood.errors import BodyTooLarge, InvalidRequest, UnknownSource
 from lastgood.server.context import Context, Served, context_of, may, record_read
+from lastgood.server.identity import asker_of
+from lastgood.server.problems import Refused
 from lastgood.server.syncing import principal_of
 
 router = APIRouter(prefix="/v1/access")
@@ -42,12 +45,12 @@ class Chosen(BaseModel):
 
 
 async def body_of(request: Request) -> bytes:
-    """The body as it was sent, because that is what is signed. Raises `RequestTooLarge`."""
+    """The body as it was sent, because that is what is signed. Raises `BodyTooLarge`, and ends the connection."""
     body = bytearray()
     async for part in request.stream():
         body += part
         if len(body) > push.MOST_BYTES:
-            raise RequestTooLarge(limit=push.MOST_BYTES)
+            raise Refused(BodyTooLarge(megabytes=push.MOST_BYTES // 2**20))
     return bytes(body)
 
 
@@ -61,7 +64,8 @@ def signed(request: Request, source: str, body: Annotated[bytes, Depends(body_of
     with context.store.read() as tx:
         key = push.secret_of(tx, source, setting)
     message = push.verify(key, request.headers, body, time.time())
-    who = principal_of(source)
+    sender = principal_of(source)
+    who = replace(asker_of(request), name=sender.name, kind=sender.kind)
     decisions.require(context.store, who, PUSH, f"access:{source}")
     return who, message
 
