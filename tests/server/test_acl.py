@@ -28,7 +28,7 @@ from lastgood.db import rotation
 from lastgood.db import tables as t
 from lastgood.db.audit import Principal
 from lastgood.db.store import Store
-from lastgood.db.tx import utc_text
+from lastgood.db.tx import Tx, utc_text
 from lastgood.errors import SourceMoved
 from lastgood.release.checks import access as checked
 from lastgood.server.app import make_app
@@ -477,6 +477,31 @@ def test_two_servers_share_the_sources_out(api: Api, monkeypatch: pytest.MonkeyP
         one.syncing.stop()
     with api.store.read() as tx:
         assert sources.get(tx, "hr").owner is None
+
+
+@on_sqlite
+def test_a_problem_is_told_until_the_source_is_read_again(
+    api: Api, monkeypatch: pytest.MonkeyPatch, there: Server
+) -> None:
+    declare(api.store, monkeypatch, hr=GrantSource(kind="url", url=there.url))
+
+    def down(tx: Tx) -> None:
+        sources.note(tx, sources.ensure(tx, "hr", "url"), problem="it is down")
+
+    api.store.write(down)  # as a server noted that is no more
+
+    def problem() -> str:
+        return str(api.get("/v1/access/sources")["items"][0]["problem"])
+
+    api.post("/v1/access/sources/hr/check", {"kind": "full"})
+    assert problem() == "it is down", "a person's look does not say that a server can read it"
+    syncing = api.app.state.context.syncing
+    syncing.run()
+    until = time.monotonic() + 30
+    while problem() and time.monotonic() < until:
+        time.sleep(0.05)
+    syncing.stop()
+    assert problem() == ""
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,8 @@ class Syncing:
             worker: _Worker | None = None
             try:
                 source = self._store.write(lambda tx: sources.ensure(tx, row, kind))
-                renewed = 0.0
+                noted = source.problem  # of a server that read it before, maybe
+                renewed = float("-inf")
                 while not self._stopping.is_set():
                     if monotonic() - renewed > _LEASE_SECONDS:
                         if not self._take(source):
@@ -106,10 +107,10 @@ class Syncing:
                         renewed = monotonic()
                     worker = worker or make()
                     worker.step()
-                    if fails or told:
+                    if fails or told or noted:
                         print(f"lastgood: {row} goes on", file=sys.stderr)
                         self._note(row, "")
-                        fails, told = 0, ""
+                        fails, told, noted = 0, "", ""
             except SourceMoved:
                 pass  # another process reads it: the lease says which
             except Exception as error:
@@ -210,6 +211,10 @@ class _Reading(_Checking):
             print(f"lastgood: {self._name}: {error}", file=sys.stderr)
             self._syncing._note(self._name, str(error))
             self._looks_at = monotonic() + _LONGEST_PAUSE
+        else:
+            if self._looks_at:
+                self._syncing._note(self._name, "")
+            self._looks_at = 0.0
 
     def close(self) -> None:
         """Let go of Kafka."""

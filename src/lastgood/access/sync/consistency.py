@@ -249,9 +249,7 @@ def _note(tx: Tx, source: sources.Source, report: Report, doubt: ListDoubted | N
     told = {**report.public(), "at": tx.now, "problem": str(doubt) if doubt else ""}
     result = {**source.result, "last": told, report.kind: told}
     times = ("full_at", "incremental_at") if report.kind == "full" else ("incremental_at",)
-    sources.note(
-        tx, source, result=result, problem=str(doubt) if doubt else "", **{name: tx.now for name in times if timed}
-    )
+    sources.note(tx, source, result=result, **{name: tx.now for name in times if timed})
     if doubt is not None or not report.in_step:
         audit.emit(tx, EVENT, f"access/{report.source}", told)
 

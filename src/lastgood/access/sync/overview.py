@@ -27,8 +27,8 @@ _HELD = (
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How a source stands. `lag`: events that are known to wait; None where that is not known or makes no sense.
-    `unknown`: roles that it grants and that there are not, which allow nothing until somebody makes them.
-    `comparable`: there is a list of it to compare with."""
+    `problem`: why it cannot be read, else why its last list was doubted. `unknown`: roles that it grants and that
+    there are not, which allow nothing until somebody makes them. `comparable`: there is a list of it to compare with."""
 
     name: str
     kind: str
@@ -135,7 +135,7 @@ def _standing(
         found.full_at,
         found.incremental_at,
         found.result.get("last"),
-        found.problem,
+        found.problem or (found.result.get("last") or {}).get("problem", ""),
         found.owner,
         unknown,
         comparable,
