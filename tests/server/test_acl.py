@@ -359,6 +359,19 @@ def test_a_list_is_granted_and_what_it_has_no_more_is_revoked(
 
 
 @on_sqlite
+def test_a_list_of_events_is_taken_in_and_each_malformed_one_is_dead_once(
+    api: Api, monkeypatch: pytest.MonkeyPatch, there: Server
+) -> None:
+    declare(api.store, monkeypatch, hr=GrantSource(kind="url", url=there.url))
+    syncing = api.app.state.context.syncing
+    for told in (["one"], [event(), "one"], ["two", event(), "one"]):
+        there.instead = {"events": told}
+        syncing.check("hr", principal_of("hr"), "incremental", repair=True)
+    assert held(api.store) == {("u1002", "viewer", "*")}
+    assert [one["body"] for one in api.get("/v1/access/dead")["items"]] == ['"two"', '"one"']
+
+
+@on_sqlite
 def test_a_look_at_a_list_does_not_put_its_reading_off(
     api: Api, monkeypatch: pytest.MonkeyPatch, there: Server
 ) -> None:

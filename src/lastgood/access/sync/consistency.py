@@ -5,6 +5,7 @@ A source that is read by lists (`dify`, `url`, entry points) is learnt in the sa
 what it has no more is revoked. A list that would take away too many at once is doubted, and an empty one always,
 unless a person says that it is right."""
 
+import hashlib
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -255,17 +256,19 @@ def _note(tx: Tx, source: sources.Source, report: Report, doubt: ListDoubted | N
 
 
 def _take_events(tx: Tx, who: Principal, name: str, setting: GrantSource, told: list[Any]) -> None:
-    """Take in events that came as a list: the later one in it wins, and what was taken in changes nothing again."""
+    """Take in events that came as a list: the later one in it wins, and what was taken in changes nothing again. One
+    that is malformed is known by its bytes, since the next list may have it elsewhere."""
     source = sources.hold(tx, name)
     rules = rules_of(setting)
     read = []
     outcomes: Counter[str] = Counter()
     for number, one in enumerate(told):
-        body = orjson.dumps(one)
+        body = events.written(one)
         try:
             event = events.read(body, rules)
         except MalformedEvent as error:
-            dead.keep(tx, name, f"event {number}", number, body, events.Around(), str(error))
+            place = f"event {hashlib.sha256(body).hexdigest()[:16]}"
+            dead.keep(tx, name, place, number, body, events.Around(), str(error))
             outcomes["malformed"] += 1
         else:
             read.append(((event.at, number), event))

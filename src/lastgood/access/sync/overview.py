@@ -28,7 +28,8 @@ _HELD = (
 class Standing:
     """How a source stands. `lag`: events that are known to wait; None where that is not known or makes no sense.
     `problem`: why it cannot be read, else why its last list was doubted. `unknown`: roles that it grants and that
-    there are not, which allow nothing until somebody makes them. `comparable`: there is a list of it to compare with."""
+    there are not, which allow nothing until somebody makes them. `comparable`: there is a list of it to compare
+    with."""
 
     name: str
     kind: str
