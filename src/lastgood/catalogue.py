@@ -188,6 +188,16 @@ class GrantSource(_Declared):
         default=24.0, gt=0, description="How far in the future the time of an event may lie before it is refused."
     )
 
+    @property
+    def by_lists(self) -> bool:
+        """Whether it is learnt by lists alone."""
+        return self.kind not in ("kafka", "push")
+
+    @property
+    def has_list(self) -> bool:
+        """Whether there is a list of it: to learn it by, or to compare with."""
+        return self.by_lists or bool(self.url)
+
 
 class GrantFeed(_Declared):
     """A compacted Kafka topic that every change of a grant goes to, ``[feeds.NAME]``."""

@@ -8,7 +8,7 @@ unless a person says that it is right."""
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -16,8 +16,8 @@ import orjson
 
 from lastgood.access.grants import Stamp
 from lastgood.access.sync import buckets, dead, events, intake, sources
-from lastgood.access.sync.events import EVERYTHING, Had
-from lastgood.access.sync.intake import Intake, Key, Row
+from lastgood.access.sync.events import Had
+from lastgood.access.sync.intake import Intake, Row
 from lastgood.access.sync.kafka import rules_of
 from lastgood.access.sync.listing import Lister, Listing
 from lastgood.catalogue import GrantSource
@@ -32,7 +32,6 @@ type Kind = Literal["full", "incremental"]
 EVENT: Final = "access.differs"
 _MOST_TOLD: Final = 50
 _FEW: Final = 3  # so many may always go at once, unless nothing is left
-_BY_EVENTS: Final = ("kafka", "push")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +90,6 @@ class Report:
         }
 
 
-def by_lists(setting: GrantSource) -> bool:
-    """Whether the source is learnt by lists alone."""
-    return setting.kind not in _BY_EVENTS
-
-
 def check(
     store: Store,
     who: Principal,
@@ -126,7 +120,7 @@ def check(
     if listing.as_of is not None and listing.as_of > began + setting.future_hours * 3600:
         raise SourceUnreachable(source=name, reason=f"its list is of {listing.as_of}, which is too far in the future")
     report.received, report.problems, report.kept_out = lister.received, listing.problems, listing.kept_out
-    wins = repair or (setting.policy == "source-wins" and not by_lists(setting))
+    wins = repair or (setting.policy == "source-wins" and not setting.by_lists)
 
     def work(tx: Tx) -> ListDoubted | None:
         # Run again after a deadlock: it begins with nothing.
@@ -134,7 +128,7 @@ def check(
         source = sources.hold(tx, name)
         doubt = None
         if listing.events is None:
-            if by_lists(setting) and source.stored != before.stored:
+            if setting.by_lists and source.stored != before.stored:
                 raise SourceMoved(source=name)  # by a list that was asked for later, maybe: ours is none to go by
             stamp = _stamp(source, setting, listing.as_of if listing.as_of is not None else began)
             held = _compare(tx, report, listing.had, stamp, only)
@@ -144,7 +138,7 @@ def check(
                 _move(tx, source, setting, stamp, report)
         report.took_ms = (time.perf_counter() - clock) * 1000
         # A look at a list is no reading of it, which would be put off by that.
-        _note(tx, source, report, doubt, timed=wins or not by_lists(setting))
+        _note(tx, source, report, doubt, timed=wins or not setting.by_lists)
         return doubt
 
     doubt = store.write(work)
@@ -167,7 +161,7 @@ def _compare(tx: Tx, report: Report, theirs: set[Had], stamp: Stamp, only: Seque
     for one in sorted(differing):
         user, role, resource = one
         keys = rows.get(user, {})
-        row, mark = keys.get((role, resource)), _mark(keys, role, resource)
+        row, mark = keys.get((role, resource)), intake.mark_of(keys, role, resource)
         newest = max(row.stamp if row else intake.NEVER, mark)
         if newest > stamp:
             report.newer += 1
@@ -194,11 +188,6 @@ def _since(row: Row | None) -> str:
 
 def _at(stamp: Stamp) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(min(stamp[0], 253_402_300_799)))
-
-
-def _mark(keys: Mapping[Key, Row], role: str, resource: str) -> Stamp:
-    marks = (keys.get(key) for key in ((EVERYTHING, EVERYTHING), (role, EVERYTHING), (EVERYTHING, resource)))
-    return max((one.stamp for one in marks if one is not None), default=intake.NEVER)
 
 
 def _waiting(tx: Tx, source: str) -> dict[str, str]:
@@ -234,14 +223,14 @@ def _sides(report: Report) -> tuple[set[Had], set[Had]]:
 def _stamp(source: sources.Source, setting: GrantSource, at: int) -> Stamp:
     """The stamp of a list. Among events of its own second it is the first, because it may be older than they. Where
     there are only lists each is newer than the one before, whatever the clocks say."""
-    if not by_lists(setting):
+    if not setting.by_lists:
         return at, -1
     before = (int(source.position.get("at", 0)), int(source.position.get("number", 0)))
     return max(at, before[0]), before[1] + 1
 
 
 def _move(tx: Tx, source: sources.Source, setting: GrantSource, stamp: Stamp, report: Report) -> None:
-    if by_lists(setting):
+    if setting.by_lists:
         counts = sources.counted(source.position, {"applied": report.repaired})
         sources.move(tx, source, {**source.position, "at": stamp[0], "number": stamp[1], "counts": counts})
 

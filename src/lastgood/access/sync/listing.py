@@ -70,9 +70,9 @@ def read(data: Any, roles: Mapping[str, str], source: str) -> Listing:
 def lister_of(name: str, setting: GrantSource) -> Lister | None:
     """Where the lists of a source come from; None for one that has none. For Dify the caller knows. Raises
     `InvalidSetting`."""
-    if setting.kind in ("kafka", "push") and not setting.url:
+    if not setting.has_list:
         return None
-    if setting.kind in ("kafka", "push", "url"):
+    if setting.kind == "url" or not setting.by_lists:
         if not setting.url.startswith(("http://", "https://")):
             raise InvalidSetting(name=f"grants.{name}.url", value=setting.url, reason="it is no http(s):// address")
         return _Url(name, setting)

@@ -121,7 +121,7 @@ def _standing(
     known_roles: set[str],
 ) -> Standing:
     grants, unknown = held.total(), tuple(sorted(held.keys() - known_roles))
-    comparable = setting.kind not in ("kafka", "push") or bool(setting.url)
+    comparable = setting.has_list
     if found is None or found.kind != setting.kind:
         return Standing(name, setting.kind, grants, dead=buried, unknown=unknown, comparable=comparable)
     return Standing(
