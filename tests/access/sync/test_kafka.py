@@ -200,6 +200,8 @@ def test_changes_go_out_and_revokes_are_tombstones(store: Store, served: Broker,
     ann, odd = Grant("ann", "viewer", "workflow:x"), Grant("50%|x", "editor")
     for grant in (ann, odd):
         store.write(partial(grants.put, who=ALICE, grant=grant))
+    with store.read() as tx:
+        assert feed.waiting(tx, 0) == 2
     writer = Writer(store, name, ROW, out)
     assert (writer.step(), writer.step()) == (2, 0)
     store.write(lambda tx: grants.put(tx, ALICE, ann, present=False, stamp=(1, 0)))
@@ -207,6 +209,7 @@ def test_changes_go_out_and_revokes_are_tombstones(store: Store, served: Broker,
     writer.close()
     with store.read() as tx:
         assert sources.get(tx, ROW).position == {"topic": name, "sequence": feed.head(tx)}
+        assert (feed.waiting(tx, 0), feed.waiting(tx, feed.head(tx))) == (2, 0), "each grant as it stands"
         (left,) = feed.snapshot(tx)
     assert left.key == "50%25%7Cx|editor|*|local"
     if not fenced:  # librdkafka's own broker breaks the checksums of transactions

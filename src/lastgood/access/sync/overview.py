@@ -97,14 +97,13 @@ def feeds(tx: Tx, settings: Settings) -> list[dict[str, Any]]:
         found = known.get(FEED_ROW + name)
         position = found.position if found and found.position.get("topic") == setting.topic else {}
         at = int(position.get("sequence", 0))
-        waiting = len(feed.changes(tx, at, 1000))
         told.append(
             {
                 "name": name,
                 "topic": setting.topic,
                 "sequence": at,
                 "head": head,
-                "waiting": waiting,
+                "waiting": feed.waiting(tx, at),
                 "problem": found.problem if found else "",
                 "written_at": found.read_at if found else None,
             }
