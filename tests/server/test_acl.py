@@ -236,6 +236,7 @@ def test_dead_events_wait_for_a_person(hr: Api, monkeypatch: pytest.MonkeyPatch)
     assert [one["place"] for one in left] == ["msg-1/1"]
     assert hr.post("/v1/access/dead/drop", {"ids": [left[0]["id"]]}) == {"dropped": 1}
     assert hr.ask("POST", "/v1/access/dead/drop", json={}).status_code == 400
+    assert hr.ask("POST", "/v1/access/dead/drop", json={"ids": [2**63]}).status_code == 400
     assert held(hr.store) == {("u3", "admin", "*")}
 
 

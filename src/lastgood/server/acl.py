@@ -40,7 +40,7 @@ class Check(BaseModel):
 class Chosen(BaseModel):
     """Dead events: by their ids, or all of a source."""
 
-    ids: list[int] | None = Field(None, max_length=_MOST_DEAD)
+    ids: list[Annotated[int, Field(ge=1, le=2**63 - 1)]] | None = Field(None, max_length=_MOST_DEAD)
     source: str | None = Field(None, max_length=63)
 
 
