@@ -173,6 +173,8 @@ def test_what_cannot_be_a_push(hr: Api, monkeypatch: pytest.MonkeyPatch) -> None
     assert hr.client.post("/v1/access/events?source=crm", content=b"{}").status_code == 404
     assert send(hr, b"{").json()["results"][0]["outcome"] == "malformed"
     assert send(hr, [event()] * (push.MOST_EVENTS + 1), "msg-2").status_code == 400
+    for door in ("events", "events?source=crm", "sources?source=hr"):  # 64 KiB are all that a stranger may send there
+        assert hr.client.post(f"/v1/access/{door}", content=b" " * 70_000).status_code == 401
     long = send(hr, b" " * (push.MOST_BYTES + 1), "msg-3")
     assert (long.status_code, long.headers["connection"]) == (413, "close")
     assert "2 MB" in long.json()["detail"]

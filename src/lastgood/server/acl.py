@@ -25,7 +25,7 @@ from lastgood.server.syncing import principal_of
 router = APIRouter(prefix="/v1/access")
 
 PUSH = "access:push"
-PUSHED_TO = f"{router.prefix}/events"
+_PUSHED_TO = f"{router.prefix}/events"
 _LINES = "application/x-ndjson"
 _SEQUENCE = "Lastgood-Sequence"
 _MOST_DEAD = 500
@@ -42,6 +42,14 @@ class Chosen(BaseModel):
 
     ids: list[Annotated[int, Field(ge=1, le=2**63 - 1)]] | None = Field(None, max_length=_MOST_DEAD)
     source: str | None = Field(None, max_length=63)
+
+
+def is_push(request: Request) -> bool:
+    """Whether a request goes where a declared source pushes to: nowhere else may a stranger send a large body."""
+    if request.scope["path"] != _PUSHED_TO:
+        return False
+    setting = context_of(request).store.settings.grants.get(request.query_params.get("source", ""))
+    return setting is not None and setting.kind == "push"
 
 
 async def body_of(request: Request) -> bytes:
