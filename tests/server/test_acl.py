@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from lastgood.access import decisions, grants
 from lastgood.access.grants import Grant
-from lastgood.access.sync import buckets, consistency, intake, push, sources
+from lastgood.access.sync import buckets, consistency, intake, listing, push, sources
 from lastgood.access.sync.events import Event, Had
 from lastgood.access.sync.intake import Intake
 from lastgood.access.sync.listing import lister_of
@@ -341,6 +341,14 @@ def test_a_list_that_is_broken_or_too_short_revokes_nothing(
         assert "lastgood acl repair" in item["problem"]
         api.post("/v1/access/sources/hr/repair", {})
         assert len(held(api.store)) == len(answer), "a person says that it is right"
+
+
+@on_sqlite
+def test_a_list_without_end_is_given_up(api: Api, monkeypatch: pytest.MonkeyPatch, there: Server) -> None:
+    declare(api.store, monkeypatch, hr=GrantSource(kind="url", url=there.url))
+    monkeypatch.setattr(listing, "_LONGEST", 0.0)
+    answer = api.ask("POST", "/v1/access/sources/hr/check", json={"kind": "full"})
+    assert (answer.status_code, "took over" in answer.json()["detail"]) == (502, True)
 
 
 @on_sqlite
