@@ -150,12 +150,14 @@ class GrantSource(_Declared):
     group: str = Field(default="lastgood", description="kafka: the group that offsets are committed for, to be seen.")
     config: dict[str, str] = Field(
         default={},
+        repr=False,
         description="kafka: more settings of librdkafka, such as security.protocol; env:NAME reads a value from the "
         "environment.",
     )
     batch: int = Field(default=500, ge=1, le=10_000, description="kafka: events per transaction at most.")
     secret: str = Field(
         default="",
+        repr=False,
         description="push: env:NAME of the variable that holds the secret (whsec_…); empty: the one that "
         "`lastgood acl secret NAME` made.",
     )
@@ -165,7 +167,9 @@ class GrantSource(_Declared):
         default="",
         description="url: where the list is; kafka and push: where a list is to compare with.",
     )
-    token: str = Field(default="", description="url: bearer token for it; env:NAME reads it from the environment.")
+    token: str = Field(
+        default="", repr=False, description="url: bearer token for it; env:NAME reads it from the environment."
+    )
     poll_minutes: float = Field(
         default=15.0, gt=0, description="dify, url: minutes between two readings of the list."
     )
@@ -188,6 +192,16 @@ class GrantSource(_Declared):
         default=24.0, gt=0, description="How far in the future the time of an event may lie before it is refused."
     )
 
+    @property
+    def by_lists(self) -> bool:
+        """Whether it is learnt by lists alone."""
+        return self.kind not in ("kafka", "push")
+
+    @property
+    def has_list(self) -> bool:
+        """Whether there is a list of it: to learn it by, or to compare with."""
+        return self.by_lists or bool(self.url)
+
 
 class GrantFeed(_Declared):
     """A compacted Kafka topic that every change of a grant goes to, ``[feeds.NAME]``."""
@@ -195,7 +209,9 @@ class GrantFeed(_Declared):
     brokers: str = Field(min_length=1, description="host:port, several with commas.")
     topic: str = Field(min_length=1, description="The topic; cleanup.policy=compact is for who makes it to set.")
     config: dict[str, str] = Field(
-        default={}, description="More settings of librdkafka; env:NAME reads a value from the environment."
+        default={},
+        repr=False,
+        description="More settings of librdkafka; env:NAME reads a value from the environment.",
     )
     fenced: bool = Field(
         default=True,

@@ -241,7 +241,9 @@ def load(**flags: Any) -> Settings:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         reason = first["msg"].removeprefix("Value error, ")  # pydantic's words before ours
-        raise InvalidSetting(name=name, value=str(first.get("input")), reason=reason) from None
+        value = first.get("input")
+        shown = "…" if isinstance(value, dict | list | tuple) else str(value)  # a whole table may hold a key
+        raise InvalidSetting(name=name, value=shown, reason=reason) from None
     except SettingsError as error:  # a variable that must hold JSON holds none; it may hold a key, so it is not shown
         found = re.search(r'field "(\w+)"', str(error))
         name = f"LASTGOOD_{found[1].upper() if found else '*'}"

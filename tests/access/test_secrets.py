@@ -4,7 +4,11 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
 import lastgood
+from lastgood.errors import InvalidSetting
+from lastgood.settings import load
 
 SOURCE = Path(lastgood.__file__).parent
 SECRET = re.compile(r"token|secret|password|csrf|hash|digest|cookie|verifier|nonce|signature", re.IGNORECASE)
@@ -35,6 +39,17 @@ def test_secrets_are_compared_in_constant_time() -> None:
     ]
     for module, words in {"server/identity.py": "compare_digest", "access/sessions.py": "compare_digest"}.items():
         assert words in (SOURCE / module).read_text()
+
+
+def test_settings_show_no_key_of_a_source(tmp_path: Path) -> None:
+    text = '[grants.hr]\ntoken = "key-of-hr"\n[grants.hr.config]\n"sasl.password" = "word-of-hr"\n'
+    file = tmp_path / "lastgood.toml"
+    file.write_text(text)
+    with pytest.raises(InvalidSetting, match=r"grants\.hr\.kind") as caught:
+        load(home=tmp_path)
+    file.write_text(text.replace("\n", '\nkind = "kafka"\n', 1))
+    shown = str(caught.value) + str(caught.value.problem()) + repr(load(home=tmp_path))
+    assert "of-hr" not in shown
 
 
 def _last_name(node: ast.AST) -> str:

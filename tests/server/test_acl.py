@@ -18,16 +18,18 @@ from sqlalchemy import select
 
 from lastgood.access import decisions, grants
 from lastgood.access.grants import Grant
-from lastgood.access.sync import buckets, intake, push, sources
+from lastgood.access.sync import buckets, consistency, intake, listing, push, sources
 from lastgood.access.sync.events import Event, Had
 from lastgood.access.sync.intake import Intake
+from lastgood.access.sync.listing import lister_of
 from lastgood.access.sync.push import sign
 from lastgood.catalogue import GrantSource
 from lastgood.db import rotation
 from lastgood.db import tables as t
 from lastgood.db.audit import Principal
 from lastgood.db.store import Store
-from lastgood.db.tx import utc_text
+from lastgood.db.tx import Tx, utc_text
+from lastgood.errors import SourceMoved
 from lastgood.release.checks import access as checked
 from lastgood.server.app import make_app
 from lastgood.server.doorstep import STRANGERS_BYTES
@@ -127,6 +129,10 @@ def test_what_is_pushed_is_in_force_when_it_is_answered(hr: Api) -> None:
     assert may_read(hr.store)
     assert send(hr, event(action="revoke"), "msg-2").json()["counts"] == {"applied": 1}
     assert not may_read(hr.store), "a revoke holds before it is acknowledged"
+    with hr.store.read() as tx:
+        rows = tx.connection.execute(select(t.audit.c.canonical).where(t.audit.c.actor == "grants-hr")).scalars()
+        (came,) = {(one["method"], one["path"], one["address"]) for one in map(json.loads, rows)}
+    assert came == ("POST", "/v1/access/events", "127.0.0.1")
 
 
 @on_sqlite
@@ -168,9 +174,11 @@ def test_what_cannot_be_a_push(hr: Api, monkeypatch: pytest.MonkeyPatch) -> None
     assert hr.client.post("/v1/access/events?source=crm", content=b"{}").status_code == 404
     assert send(hr, b"{").json()["results"][0]["outcome"] == "malformed"
     assert send(hr, [event()] * (push.MOST_EVENTS + 1), "msg-2").status_code == 400
-    large = send(hr, b" " * (push.MOST_BYTES + 1), "msg-3")
-    assert (large.status_code, large.headers["connection"]) == (413, "close")
-    assert "larger than 2 MB" in large.json()["detail"] and "LASTGOOD_" not in large.text
+    for door in ("events", "events?source=crm", "sources?source=hr"):  # 64 KiB are all that a stranger may send there
+        assert hr.client.post(f"/v1/access/{door}", content=b" " * 70_000).status_code == 401
+    long = send(hr, b" " * (push.MOST_BYTES + 1), "msg-3")
+    assert (long.status_code, long.headers["connection"]) == (413, "close")
+    assert "larger than 2 MB" in long.json()["detail"] and "LASTGOOD_" not in long.text
     declare(hr.store, monkeypatch, hr=GrantSource(kind="url", url="http://x/"))
     assert send(hr, event()).status_code == 400
     # Where nothing is pushed, no more is taken in from strangers than anywhere.
@@ -226,6 +234,7 @@ def test_dead_events_wait_for_a_person(hr: Api, monkeypatch: pytest.MonkeyPatch)
     assert [one["place"] for one in left] == ["msg-1/1"]
     assert hr.post("/v1/access/dead/drop", {"ids": [left[0]["id"]]}) == {"dropped": 1}
     assert hr.ask("POST", "/v1/access/dead/drop", json={}).status_code == 400
+    assert hr.ask("POST", "/v1/access/dead/drop", json={"ids": [2**63]}).status_code == 400
     assert held(hr.store) == {("u3", "admin", "*")}
 
 
@@ -331,6 +340,14 @@ def test_a_list_that_is_broken_or_too_short_revokes_nothing(
 
 
 @on_sqlite
+def test_a_list_without_end_is_given_up(api: Api, monkeypatch: pytest.MonkeyPatch, there: Server) -> None:
+    declare(api.store, monkeypatch, hr=GrantSource(kind="url", url=there.url))
+    monkeypatch.setattr(listing, "_LONGEST", 0.0)
+    answer = api.ask("POST", "/v1/access/sources/hr/check", json={"kind": "full"})
+    assert (answer.status_code, "took over" in answer.json()["detail"]) == (502, True)
+
+
+@on_sqlite
 def test_a_list_is_granted_and_what_it_has_no_more_is_revoked(
     api: Api, monkeypatch: pytest.MonkeyPatch, there: Server
 ) -> None:
@@ -346,6 +363,55 @@ def test_a_list_is_granted_and_what_it_has_no_more_is_revoked(
     assert syncing.check("hr", principal_of("hr"), "incremental", repair=True).repaired == 1
     assert not may_read(api.store, "u0")
     assert may_read(api.store, "u1")
+
+
+@on_sqlite
+def test_a_list_of_events_is_taken_in_and_each_malformed_one_is_dead_once(
+    api: Api, monkeypatch: pytest.MonkeyPatch, there: Server
+) -> None:
+    declare(api.store, monkeypatch, hr=GrantSource(kind="url", url=there.url))
+    syncing = api.app.state.context.syncing
+    for told in (["one"], [event(), "one"], ["two", event(), "one"]):
+        there.instead = {"events": told}
+        syncing.check("hr", principal_of("hr"), "incremental", repair=True)
+    assert held(api.store) == {("u1002", "viewer", "*")}
+    assert [one["body"] for one in api.get("/v1/access/dead")["items"]] == ['"two"', '"one"']
+
+
+@on_sqlite
+def test_a_look_at_a_list_does_not_put_its_reading_off(
+    api: Api, monkeypatch: pytest.MonkeyPatch, there: Server
+) -> None:
+    setting = GrantSource(kind="url", url=there.url)
+    declare(api.store, monkeypatch, hr=setting)
+    there.had = {("u1", "viewer", "*")}
+    assert not api.post("/v1/access/sources/hr/check", {"kind": "full"})["in_step"]
+    with api.store.read() as tx:
+        source = sources.get(tx, "hr")
+    assert (due(setting, source, datetime.now(UTC)), source.read_at) == ("full", None)
+
+
+@on_sqlite
+def test_a_list_that_a_later_one_overtook_is_not_gone_by(
+    api: Api, monkeypatch: pytest.MonkeyPatch, there: Server
+) -> None:
+    setting = GrantSource(kind="url", url=there.url)
+    declare(api.store, monkeypatch, hr=setting)
+    syncing, who = api.app.state.context.syncing, principal_of("hr")
+    there.had = {("ann", "viewer", "*"), ("bob", "viewer", "*")}
+    slow = lister_of("hr", setting)
+    assert slow is not None
+    told = slow.grants()
+
+    def overtaken(only: Any = None) -> Any:
+        there.had = {("ann", "viewer", "*")}
+        syncing.check("hr", who, "full", repair=True)
+        return told
+
+    monkeypatch.setattr(slow, "grants", overtaken)
+    with pytest.raises(SourceMoved):
+        consistency.check(api.store, who, "hr", setting, slow, "full", repair=True)
+    assert held(api.store) == {("ann", "viewer", "*")}
 
 
 @on_sqlite
@@ -431,6 +497,31 @@ def test_two_servers_share_the_sources_out(api: Api, monkeypatch: pytest.MonkeyP
         one.syncing.stop()
     with api.store.read() as tx:
         assert sources.get(tx, "hr").owner is None
+
+
+@on_sqlite
+def test_a_problem_is_told_until_the_source_is_read_again(
+    api: Api, monkeypatch: pytest.MonkeyPatch, there: Server
+) -> None:
+    declare(api.store, monkeypatch, hr=GrantSource(kind="url", url=there.url))
+
+    def down(tx: Tx) -> None:
+        sources.note(tx, sources.ensure(tx, "hr", "url"), problem="it is down")
+
+    api.store.write(down)  # as a server noted that is no more
+
+    def problem() -> str:
+        return str(api.get("/v1/access/sources")["items"][0]["problem"])
+
+    api.post("/v1/access/sources/hr/check", {"kind": "full"})
+    assert problem() == "it is down", "a person's look does not say that a server can read it"
+    syncing = api.app.state.context.syncing
+    syncing.run()
+    until = time.monotonic() + 30
+    while problem() and time.monotonic() < until:
+        time.sleep(0.05)
+    syncing.stop()
+    assert problem() == ""
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,13 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import select
+from starlette.types import Receive, Scope, Send
 
 from lastgood.access import tokens
 from lastgood.cli import output
@@ -93,6 +95,18 @@ def test_a_large_body_hears_that_the_store_is_away(api: Api, monkeypatch: pytest
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {api.token}", **declared}
         answer = api.client.post("/v1/push", content=endless(400), headers=headers)
         assert is_problem(answer, 503)["type"].endswith("store-unreachable")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_query_of_any_bytes_is_no_error_of_ours(api: Api, method: str) -> None:
+    async def odd(scope: Scope, receive: Receive, send: Send) -> None:
+        await api.app({**scope, "query_string": b"x=\xff"}, receive, send)
+
+    client: Any = Client(odd)  # type: ignore[arg-type]  # it asks any ASGI application
+    known = {"Authorization": f"Bearer {api.token}"}
+    body = b"x" * (STRANGERS_BYTES + 1)  # who sends so much is looked at before it is read
+    assert client.request(method, "/v1/access/sources", headers=known).status_code in (200, 405)
+    assert client.request(method, "/v1/access/sources", content=body).status_code == 401
 
 
 def test_a_body_that_trickles_is_ended(store: Store) -> None:

@@ -2,6 +2,7 @@
 changes."""
 
 import time
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -17,14 +18,14 @@ from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
 from lastgood.errors import BodyTooLarge, InvalidRequest, UnknownSource
 from lastgood.server.context import Context, Served, context_of, may, record_read
+from lastgood.server.identity import asker_of
 from lastgood.server.problems import Refused
 from lastgood.server.syncing import principal_of
-from lastgood.settings import Settings
 
 router = APIRouter(prefix="/v1/access")
 
 PUSH = "access:push"
-PUSHED_TO = f"{router.prefix}/events"
+_PUSHED_TO = f"{router.prefix}/events"
 _LINES = "application/x-ndjson"
 _SEQUENCE = "Lastgood-Sequence"
 _MOST_DEAD = 500
@@ -39,17 +40,20 @@ class Check(BaseModel):
 class Chosen(BaseModel):
     """Dead events: by their ids, or all of a source."""
 
-    ids: list[int] | None = Field(None, max_length=_MOST_DEAD)
+    ids: list[Annotated[int, Field(ge=1, le=2**63 - 1)]] | None = Field(None, max_length=_MOST_DEAD)
     source: str | None = Field(None, max_length=63)
 
 
-def is_pushed_to(settings: Settings) -> bool:
-    """Whether any source pushes: else nobody has a signature to show, and no stranger's body is of use."""
-    return any(one.kind == "push" for one in settings.grants.values())
+def is_push(request: Request) -> bool:
+    """Whether a request goes where a declared source pushes to: nowhere else may a stranger send a large body."""
+    if request.scope["path"] != _PUSHED_TO:
+        return False
+    setting = context_of(request).store.settings.grants.get(request.query_params.get("source", ""))
+    return setting is not None and setting.kind == "push"
 
 
 async def body_of(request: Request) -> bytes:
-    """The body as it was sent, because that is what is signed. Raises `Refused` for one that is too large."""
+    """The body as it was sent, because that is what is signed. Raises `BodyTooLarge`, and ends the connection."""
     body = bytearray()
     async for part in request.stream():
         body += part
@@ -68,7 +72,8 @@ def signed(request: Request, source: str, body: Annotated[bytes, Depends(body_of
     with context.store.read() as tx:
         key = push.secret_of(tx, source, setting)
     message = push.verify(key, request.headers, body, time.time())
-    who = principal_of(source)
+    sender = principal_of(source)
+    who = replace(asker_of(request), name=sender.name, kind=sender.kind)
     decisions.require(context.store, who, PUSH, f"access:{source}")
     return who, message
 

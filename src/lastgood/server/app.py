@@ -73,8 +73,7 @@ def make_app(
 
     def knows(request: Request) -> bool:
         # Who pushes events shows a signature of the body, which has to be read for that.
-        pushed = request.url.path == acl.PUSHED_TO and acl.is_pushed_to(store.settings)
-        return pushed or is_known(request, context)
+        return acl.is_push(request) or is_known(request, context)
 
     app.add_middleware(BodyLimit, most=_MOST_BYTES, seconds=settings.body_timeout, known=knows)
     app.add_middleware(Doorstep, way=way or Way.of(settings.trusted_proxies, only=False))

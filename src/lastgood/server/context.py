@@ -114,7 +114,7 @@ def may(action: str, *, on: str = "", moves: bool = False) -> Callable[[Request,
         else:
             also = (asking.moving(request.path_params["channel"]),) if moves else ()
             asking.require(context.store, who, thing, action, *also)
-        resource = f"{thing.kind}/{thing.ref}" if thing else request.url.path
+        resource = f"{thing.kind}/{thing.ref}" if thing else request.scope["path"]
         request.state.asked = Asked(who, action, resource)
         return who
 

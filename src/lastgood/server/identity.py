@@ -97,7 +97,7 @@ def asker_of(request: HTTPConnection) -> Principal:
         request.client.host if request.client else "local",
         frozenset(),
         method=str(request.scope.get("method", "")),
-        path=plain(request.url.path, _LONGEST_PATH),
+        path=plain(request.scope["path"], _LONGEST_PATH),  # `url` fails on a query that is no UTF-8
     )
 
 

@@ -74,7 +74,7 @@ class Syncing:
         """Begin, in threads of their own."""
         settings = self._store.settings
         for name, setting in settings.grants.items():
-            if setting.kind != "push" or setting.url:
+            if setting.kind == "kafka" or setting.has_list:
                 self._begin(name, setting.kind, partial(self._worker, name))
         for name, feed in settings.feeds.items():
             row = FEED_ROW + name
@@ -98,7 +98,8 @@ class Syncing:
             worker: _Worker | None = None
             try:
                 source = self._store.write(lambda tx: sources.ensure(tx, row, kind))
-                renewed = 0.0
+                noted = source.problem  # of a server that read it before, maybe
+                renewed = float("-inf")
                 while not self._stopping.is_set():
                     if monotonic() - renewed > _LEASE_SECONDS:
                         if not self._take(source):
@@ -106,10 +107,10 @@ class Syncing:
                         renewed = monotonic()
                     worker = worker or make()
                     worker.step()
-                    if fails or told:
+                    if fails or told or noted:
                         print(f"lastgood: {row} goes on", file=sys.stderr)
                         self._note(row, "")
-                        fails, told = 0, ""
+                        fails, told, noted = 0, "", ""
             except SourceMoved:
                 pass  # another process reads it: the lease says which
             except Exception as error:
@@ -161,7 +162,6 @@ class _Checking:
 
     def __init__(self, syncing: Syncing, name: str, setting: GrantSource) -> None:
         self._syncing, self._name, self._setting = syncing, name, setting
-        self._compares = setting.kind not in ("kafka", "push") or bool(setting.url)
 
     def step(self) -> None:
         """Compare if it is time, and wait a little."""
@@ -170,7 +170,7 @@ class _Checking:
 
     def look(self) -> None:
         """Compare if it is time."""
-        if not self._compares:
+        if not self._setting.has_list:
             return
         store = self._syncing._store
         with store.read() as tx:
@@ -178,9 +178,8 @@ class _Checking:
         kind = due(self._setting, source, datetime.now(UTC))
         if kind is None:
             return
-        lists = consistency.by_lists(self._setting)
         try:
-            self._syncing.check(self._name, principal_of(self._name), kind, repair=lists)
+            self._syncing.check(self._name, principal_of(self._name), kind, repair=self._setting.by_lists)
         except ListDoubted as error:  # kept and told by the check itself; asked again when it is time again
             print(f"lastgood: {error}", file=sys.stderr)
 
@@ -210,6 +209,10 @@ class _Reading(_Checking):
             print(f"lastgood: {self._name}: {error}", file=sys.stderr)
             self._syncing._note(self._name, str(error))
             self._looks_at = monotonic() + _LONGEST_PAUSE
+        else:
+            if self._looks_at:
+                self._syncing._note(self._name, "")
+            self._looks_at = 0.0
 
     def close(self) -> None:
         """Let go of Kafka."""
@@ -250,7 +253,7 @@ class _Writing:
 def due(setting: GrantSource, source: sources.Source, now: datetime) -> Kind | None:
     """Which comparison is to be made now, if any."""
     full, incremental = timedelta(hours=setting.full_hours), timedelta(minutes=setting.incremental_minutes)
-    if consistency.by_lists(setting):
+    if setting.by_lists:
         incremental = timedelta(minutes=setting.poll_minutes)
     if (full and _past(source.full_at, full, now)) or (source.full_at is None and incremental):
         return "full"

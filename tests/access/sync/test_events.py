@@ -166,6 +166,14 @@ def test_what_is_pushed_is_one_event_or_many(sent: bytes, headers: dict[str, str
     assert len(events.each(sent, headers, 2)) == number
 
 
+def test_what_is_nested_deeply_is_malformed_and_no_error_of_ours() -> None:
+    deep = b"[" * 900 + b"]" * 900
+    sent = events.each(b"[" + body() + b"," + deep + b"]", {}, 2)
+    assert sent[1] == deep
+    with pytest.raises(MalformedEvent, match="not a JSON object"):
+        events.read(sent[1], RULES)
+
+
 def test_a_batch_is_not_endless() -> None:
     with pytest.raises(MalformedEvent, match="more than 2"):
         events.each(b"[1, 2, 3]", {}, 2)

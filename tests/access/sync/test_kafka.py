@@ -89,6 +89,19 @@ def test_one_that_was_overtaken_changes_nothing(store: Store) -> None:
         assert sources.get(tx, NAME).position["counts"] == {"applied": 1}
 
 
+def test_one_that_was_overtaken_in_another_partition_sets_nothing_back(store: Store) -> None:
+    ready(store)
+    setting = GrantSource(kind="kafka", topic="t")
+    there = Record(1, 0, event("bob")[1], Around())
+    began = store.write(lambda tx: kafka.take_in(tx, WHO, NAME, setting, [*records((0, "ann")), there], {}))
+    further = Record(1, 1, event("cid")[1], Around())
+    store.write(lambda tx: kafka.take_in(tx, WHO, NAME, setting, [further], began))
+    with pytest.raises(SourceMoved):
+        store.write(lambda tx: kafka.take_in(tx, WHO, NAME, setting, records((1, "dan")), began))
+    with store.read() as tx:
+        assert sources.get(tx, NAME).position["offsets"] == {"0": 1, "1": 2}
+
+
 def test_only_one_process_holds_a_source(store: Store) -> None:
     ready(store)
     with store.read() as tx:
@@ -130,13 +143,27 @@ def test_a_reader_goes_on_where_the_store_says(store: Store, served: Broker) -> 
 
 
 @on_sqlite
-def test_records_that_kafka_no_longer_has_are_counted_as_lost(store: Store, served: Broker) -> None:
+def test_records_that_kafka_no_longer_has_are_counted_as_lost(store: Store) -> None:
+    ready(store)
+    stored = {"topic": "t", "offsets": {"0": 2, "1": 7}}
+    store.write(lambda tx: sources.move(tx, sources.get(tx, NAME), stored))
+    reader = Reader(store, NAME, GrantSource(kind="kafka", brokers="127.0.0.1:9", topic="t"), WHO)
+    reader._begin({0: (5, 9), 1: (6, 9)})
+    assert (reader.lost, reader.lag) == (3, 4 + 2)
+    reader.close()
+    with store.read() as tx:
+        assert sources.get(tx, NAME).position["offsets"] == {"0": 5, "1": 7}
+
+
+@on_sqlite
+def test_another_topic_of_the_same_name_is_read_from_its_beginning(store: Store, served: Broker) -> None:
     ready(store)
     served.send("short", [event("ann")])
     past = {"topic": "short", "offsets": {str(part): 100 for part in range(4)}}
     store.write(lambda tx: sources.move(tx, sources.get(tx, NAME), past))
     reader = Reader(store, NAME, GrantSource(kind="kafka", brokers=served.brokers, topic="short"), WHO)
-    read_all(reader, 1)  # another topic of the same name: read from its beginning
+    read_all(reader, 1)
+    assert reader.lost == 0
     reader.close()
     with store.read() as tx:
         assert intake.held(tx, NAME) == {("ann", "viewer", "*")}
@@ -173,6 +200,8 @@ def test_changes_go_out_and_revokes_are_tombstones(store: Store, served: Broker,
     ann, odd = Grant("ann", "viewer", "workflow:x"), Grant("50%|x", "editor")
     for grant in (ann, odd):
         store.write(partial(grants.put, who=ALICE, grant=grant))
+    with store.read() as tx:
+        assert feed.waiting(tx, 0) == 2
     writer = Writer(store, name, ROW, out)
     assert (writer.step(), writer.step()) == (2, 0)
     store.write(lambda tx: grants.put(tx, ALICE, ann, present=False, stamp=(1, 0)))
@@ -180,6 +209,7 @@ def test_changes_go_out_and_revokes_are_tombstones(store: Store, served: Broker,
     writer.close()
     with store.read() as tx:
         assert sources.get(tx, ROW).position == {"topic": name, "sequence": feed.head(tx)}
+        assert (feed.waiting(tx, 0), feed.waiting(tx, feed.head(tx))) == (2, 0), "each grant as it stands"
         (left,) = feed.snapshot(tx)
     assert left.key == "50%25%7Cx|editor|*|local"
     if not fenced:  # librdkafka's own broker breaks the checksums of transactions

@@ -8,7 +8,7 @@ import pytest
 from lastgood.access.grants import Grant
 from lastgood.access.sync import buckets, listing
 from lastgood.catalogue import GrantSource
-from lastgood.errors import InvalidSetting, SourceUnreachable
+from lastgood.errors import InvalidSetting, SourceUnreachable, UnknownServer
 
 ANN = {"user_id": "ann", "role": "viewer"}
 
@@ -57,6 +57,14 @@ def test_a_function_of_others_gives_a_list(monkeypatch: pytest.MonkeyPatch) -> N
         listing.lister_of("x", GrantSource(kind="theirs"))
     with pytest.raises(InvalidSetting, match="http"):
         listing.lister_of("x", GrantSource(kind="url", url="file:///etc/passwd"))
+
+
+def test_what_we_say_ourselves_of_a_list_is_told() -> None:
+    def members(_: Any) -> Any:
+        raise UnknownServer(server="main")
+
+    with pytest.raises(SourceUnreachable, match="main"):
+        listing.Given("x", GrantSource(kind="dify"), members).grants()
 
 
 def test_digests_find_what_differs_and_only_that() -> None:

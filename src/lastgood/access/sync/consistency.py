@@ -5,9 +5,10 @@ A source that is read by lists (`dify`, `url`, entry points) is learnt in the sa
 what it has no more is revoked. A list that would take away too many at once is doubted, and an empty one always,
 unless a person says that it is right."""
 
+import hashlib
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -15,8 +16,8 @@ import orjson
 
 from lastgood.access.grants import Stamp
 from lastgood.access.sync import buckets, dead, events, intake, sources
-from lastgood.access.sync.events import EVERYTHING, Had
-from lastgood.access.sync.intake import Intake, Key, Row
+from lastgood.access.sync.events import Had
+from lastgood.access.sync.intake import Intake, Row
 from lastgood.access.sync.kafka import rules_of
 from lastgood.access.sync.listing import Lister, Listing
 from lastgood.catalogue import GrantSource
@@ -24,14 +25,13 @@ from lastgood.db import audit
 from lastgood.db.audit import Principal
 from lastgood.db.store import Store
 from lastgood.db.tx import Tx
-from lastgood.errors import ListDoubted, MalformedEvent, SourceUnreachable
+from lastgood.errors import ListDoubted, MalformedEvent, SourceMoved, SourceUnreachable
 
 type Kind = Literal["full", "incremental"]
 
 EVENT: Final = "access.differs"
 _MOST_TOLD: Final = 50
 _FEW: Final = 3  # so many may always go at once, unless nothing is left
-_BY_EVENTS: Final = ("kafka", "push")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +90,6 @@ class Report:
         }
 
 
-def by_lists(setting: GrantSource) -> bool:
-    """Whether the source is learnt by lists alone."""
-    return setting.kind not in _BY_EVENTS
-
-
 def check(
     store: Store,
     who: Principal,
@@ -108,10 +103,11 @@ def check(
 ) -> Report:
     """Compare the source `name` with our grants of it. `repair`: make ours what it says; `sure`: however many go.
 
-    Raises `SourceUnreachable`, `ListDoubted`; the last only after it has been told as an event."""
+    Raises `SourceUnreachable`, `SourceMoved` where a newer list was taken in meanwhile, `ListDoubted`; the last only
+    after it has been told as an event."""
     began, clock = int(time.time()), time.perf_counter()
     report = Report(name, kind)
-    store.write(lambda tx: sources.ensure(tx, name, setting.kind))
+    before = store.write(lambda tx: sources.ensure(tx, name, setting.kind))
     only = as_of = None
     if kind == "incremental" and (told := lister.digests()) is not None:
         with store.read() as tx:
@@ -124,7 +120,7 @@ def check(
     if listing.as_of is not None and listing.as_of > began + setting.future_hours * 3600:
         raise SourceUnreachable(source=name, reason=f"its list is of {listing.as_of}, which is too far in the future")
     report.received, report.problems, report.kept_out = lister.received, listing.problems, listing.kept_out
-    wins = repair or (setting.policy == "source-wins" and not by_lists(setting))
+    wins = repair or (setting.policy == "source-wins" and not setting.by_lists)
 
     def work(tx: Tx) -> ListDoubted | None:
         # Run again after a deadlock: it begins with nothing.
@@ -132,14 +128,17 @@ def check(
         source = sources.hold(tx, name)
         doubt = None
         if listing.events is None:
+            if setting.by_lists and source.stored != before.stored:
+                raise SourceMoved(source=name)  # by a list that was asked for later, maybe: ours is none to go by
             stamp = _stamp(source, setting, listing.as_of if listing.as_of is not None else began)
             held = _compare(tx, report, listing.had, stamp, only)
             doubt = _doubt(report, setting, held) if wins and not sure else None
             if wins and doubt is None:
                 report.repaired = Intake(tx, who, name).replace(*_sides(report), stamp)["applied"]
-            _move(tx, source, setting, stamp, report)
+                _move(tx, source, setting, stamp, report)
         report.took_ms = (time.perf_counter() - clock) * 1000
-        _note(tx, source, report, doubt)
+        # A look at a list is no reading of it, which would be put off by that.
+        _note(tx, source, report, doubt, timed=wins or not setting.by_lists)
         return doubt
 
     doubt = store.write(work)
@@ -162,7 +161,7 @@ def _compare(tx: Tx, report: Report, theirs: set[Had], stamp: Stamp, only: Seque
     for one in sorted(differing):
         user, role, resource = one
         keys = rows.get(user, {})
-        row, mark = keys.get((role, resource)), _mark(keys, role, resource)
+        row, mark = keys.get((role, resource)), intake.mark_of(keys, role, resource)
         newest = max(row.stamp if row else intake.NEVER, mark)
         if newest > stamp:
             report.newer += 1
@@ -189,11 +188,6 @@ def _since(row: Row | None) -> str:
 
 def _at(stamp: Stamp) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(min(stamp[0], 253_402_300_799)))
-
-
-def _mark(keys: Mapping[Key, Row], role: str, resource: str) -> Stamp:
-    marks = (keys.get(key) for key in ((EVERYTHING, EVERYTHING), (role, EVERYTHING), (EVERYTHING, resource)))
-    return max((one.stamp for one in marks if one is not None), default=intake.NEVER)
 
 
 def _waiting(tx: Tx, source: str) -> dict[str, str]:
@@ -229,39 +223,41 @@ def _sides(report: Report) -> tuple[set[Had], set[Had]]:
 def _stamp(source: sources.Source, setting: GrantSource, at: int) -> Stamp:
     """The stamp of a list. Among events of its own second it is the first, because it may be older than they. Where
     there are only lists each is newer than the one before, whatever the clocks say."""
-    if not by_lists(setting):
+    if not setting.by_lists:
         return at, -1
     before = (int(source.position.get("at", 0)), int(source.position.get("number", 0)))
     return max(at, before[0]), before[1] + 1
 
 
 def _move(tx: Tx, source: sources.Source, setting: GrantSource, stamp: Stamp, report: Report) -> None:
-    if by_lists(setting):
+    if setting.by_lists:
         counts = sources.counted(source.position, {"applied": report.repaired})
         sources.move(tx, source, {**source.position, "at": stamp[0], "number": stamp[1], "counts": counts})
 
 
-def _note(tx: Tx, source: sources.Source, report: Report, doubt: ListDoubted | None) -> None:
+def _note(tx: Tx, source: sources.Source, report: Report, doubt: ListDoubted | None, *, timed: bool) -> None:
     told = {**report.public(), "at": tx.now, "problem": str(doubt) if doubt else ""}
     result = {**source.result, "last": told, report.kind: told}
-    times = {"full_at": tx.now, "incremental_at": tx.now} if report.kind == "full" else {"incremental_at": tx.now}
-    sources.note(tx, source, result=result, problem=str(doubt) if doubt else "", **times)
+    times = ("full_at", "incremental_at") if report.kind == "full" else ("incremental_at",)
+    sources.note(tx, source, result=result, **{name: tx.now for name in times if timed})
     if doubt is not None or not report.in_step:
         audit.emit(tx, EVENT, f"access/{report.source}", told)
 
 
 def _take_events(tx: Tx, who: Principal, name: str, setting: GrantSource, told: list[Any]) -> None:
-    """Take in events that came as a list: the later one in it wins, and what was taken in changes nothing again."""
+    """Take in events that came as a list: the later one in it wins, and what was taken in changes nothing again. One
+    that is malformed is known by its bytes, since the next list may have it elsewhere."""
     source = sources.hold(tx, name)
     rules = rules_of(setting)
     read = []
     outcomes: Counter[str] = Counter()
     for number, one in enumerate(told):
-        body = orjson.dumps(one)
+        body = events.written(one)
         try:
             event = events.read(body, rules)
         except MalformedEvent as error:
-            dead.keep(tx, name, f"event {number}", number, body, events.Around(), str(error))
+            place = f"event {hashlib.sha256(body).hexdigest()[:16]}"
+            dead.keep(tx, name, place, number, body, events.Around(), str(error))
             outcomes["malformed"] += 1
         else:
             read.append(((event.at, number), event))

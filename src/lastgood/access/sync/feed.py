@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, func, select
 
 from lastgood.db import tables as t
 from lastgood.db.tx import Tx
@@ -17,10 +17,12 @@ GRANTED, REVOKED = "lastgood.access.granted", "lastgood.access.revoked"
 _G = t.grant
 _COLUMNS = tuple(
     _G.c[name]
-    for name in ("subject", "role", "resource", "source", "present", "expires_at", "revision", "changed_at", "bucket")
+    for name in ("subject", "role", "resource", "source", "present", "expires_at", "revision", "changed_at")
 )
 _HERE = (_G.c.workspace_pk == bindparam("workspace"), _G.c.role != "", _G.c.resource != "")
-_AFTER = select(*_COLUMNS).where(*_HERE, _G.c.revision > bindparam("after")).order_by(_G.c.revision)
+_LATER = (*_HERE, _G.c.revision > bindparam("after"))
+_AFTER = select(*_COLUMNS).where(*_LATER).order_by(_G.c.revision)
+_WAITING = select(func.count()).select_from(_G).where(*_LATER)
 _PRESENT = select(*_COLUMNS).where(*_HERE, _G.c.present).order_by(_G.c.pk)
 _HEAD = select(t.access.c.revision)
 
@@ -87,6 +89,12 @@ def changes(tx: Tx, after: int, limit: int) -> list[Change]:
     """At most `limit` grants that changed after change `after`, the oldest change first, each as it stands now."""
     rows = tx.connection.execute(_AFTER.limit(limit), {"workspace": tx.workspace, "after": after})
     return [_change(row) for row in rows]
+
+
+def waiting(tx: Tx, after: int) -> int:
+    """How many grants changed after change `after`."""
+    found: int = tx.connection.execute(_WAITING, {"workspace": tx.workspace, "after": after}).scalar_one()
+    return found
 
 
 def snapshot(tx: Tx) -> Iterator[Change]:

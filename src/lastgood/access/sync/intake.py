@@ -5,7 +5,7 @@ resource is ``''``, which stands for all. It says from when on grants count, so 
 loses."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -91,10 +91,8 @@ class Intake:
                 self._users[row.subject][row.role, row.resource] = _row(row)
 
     def mark(self, user: str, role: str, resource: str) -> Stamp:
-        """From when on a grant counts: the newest revoke of more than that grant, or update."""
-        rows = self._users[user]
-        marks = (rows.get(key) for key in ((EVERYTHING, EVERYTHING), (role, EVERYTHING), (EVERYTHING, resource)))
-        return max((mark.stamp for mark in marks if mark is not None), default=NEVER)
+        """From when on a grant counts."""
+        return mark_of(self._users[user], role, resource)
 
     def _one(self, stamp: Stamp, event: Event) -> Outcome:
         if event.action == "add":
@@ -175,6 +173,12 @@ class Intake:
         # A row that was inserted has a key that is not known here.
         self._users = {}
         self._touched = {}
+
+
+def mark_of(rows: Mapping[Key, Row], role: str, resource: str) -> Stamp:
+    """From when on a grant of a user counts who has `rows`: the newest revoke of more than that grant, or update."""
+    marks = (rows.get(key) for key in ((EVERYTHING, EVERYTHING), (role, EVERYTHING), (EVERYTHING, resource)))
+    return max((mark.stamp for mark in marks if mark is not None), default=NEVER)
 
 
 def standing(tx: Tx, source: str) -> dict[str, dict[Key, Row]]:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from lastgood.access.sync import dead, events, sources
 from lastgood.access.sync.events import Around, Event, Rules
 from lastgood.access.sync.intake import Intake
-from lastgood.access.sync.librdkafka import SECONDS, configured, library
+from lastgood.access.sync.librdkafka import SECONDS, configured, library, words
 from lastgood.catalogue import GrantSource
 from lastgood.db.audit import Principal
 from lastgood.db.store import Store
@@ -57,7 +57,7 @@ def take_in(
     after = dict(began)
     for record in records:
         after[str(record.partition)] = record.offset + 1
-    if any(stored.get(key) != began.get(key) for key in {str(record.partition) for record in records}):
+    if any(stored.get(key) != began.get(key) for key in after):  # all of them: what is written goes back in none
         raise SourceMoved(source=name)
     rules = rules_of(setting)
     read: list[tuple[tuple[int, int], Event]] = []
@@ -94,7 +94,7 @@ class Reader:
         try:
             self._consumer = self._kafka.Consumer({**settings, "error_cb": self._hear})
         except (self._kafka.KafkaException, ValueError, TypeError) as error:
-            raise InvalidSetting(name=f"grants.{name}.config", value="…", reason=_words(error)) from None
+            raise InvalidSetting(name=f"grants.{name}.config", value="…", reason=words(error)) from None
         self._at: dict[str, int] = {}
         self._looked = 0.0
         self._trouble = ""
@@ -109,9 +109,10 @@ class Reader:
                 self._look()
             found = self._consumer.consume(1, seconds)
             if found:  # what comes with the first is taken with it, and the first does not wait for more
+                self._trouble = ""
                 found += self._consumer.consume(self._setting.batch - 1, _TOGETHER_SECONDS)
         except self._kafka.KafkaException as error:
-            raise SourceUnreachable(source=self._name, reason=_words(error)) from None
+            raise SourceUnreachable(source=self._name, reason=words(error)) from None
         if self._trouble and not found:
             raise SourceUnreachable(source=self._name, reason=self._trouble)
         records = [record_of(one) for one in found if self._is_record(one)]
@@ -209,10 +210,3 @@ def record_of(message: Any) -> Record:
 
 def _offsets(position: Mapping[str, Any], topic: str) -> dict[str, int]:
     return dict(position.get("offsets", {})) if position.get("topic") == topic else {}
-
-
-def _words(error: Exception) -> str:
-    """What librdkafka says of an error, without what it was configured with."""
-    first = error.args[0] if error.args else error
-    text = getattr(first, "str", None)
-    return str(text()) if callable(text) else type(error).__name__

@@ -36,3 +36,10 @@ def configured(brokers: str, given: Mapping[str, str], name: str, **ours: Any) -
     read = {key: from_environment(value, f"{name}.config.{key}") for key, value in given.items()}
     quiet = {"log_level": 0, "reconnect.backoff.max.ms": 10_000, "client.id": "lastgood"}
     return {**quiet, **read, "bootstrap.servers": brokers, **{key.replace("_", "."): v for key, v in ours.items()}}
+
+
+def words(error: Exception) -> str:
+    """What librdkafka says of an error, without what it was configured with."""
+    first = error.args[0] if error.args else error
+    text = getattr(first, "str", None)
+    return str(text()) if callable(text) else type(error).__name__

@@ -6,6 +6,7 @@ A list is ``[{"user_id", "role", "resource"}]``, or ``{"grants": […], "as_of":
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
+from time import monotonic
 from typing import Any, Final, Protocol
 
 import httpx
@@ -15,11 +16,12 @@ from lastgood.access.sync import buckets, events
 from lastgood.access.sync.events import Had
 from lastgood.access.sync.librdkafka import from_environment
 from lastgood.catalogue import GrantSource
-from lastgood.errors import InvalidSetting, MalformedEvent, SourceUnreachable
+from lastgood.errors import InvalidSetting, LastgoodError, MalformedEvent, SourceUnreachable
 
 GROUP: Final = "lastgood.grant_sources"
 MOST_BYTES: Final = 128 * 2**20
-_SECONDS: Final = 60.0
+_SECONDS: Final = 60.0  # until a server goes on
+_LONGEST: Final = 300.0  # until all of its answer is here: events of the source wait meanwhile
 _MOST_PROBLEMS: Final = 20
 
 
@@ -70,9 +72,9 @@ def read(data: Any, roles: Mapping[str, str], source: str) -> Listing:
 def lister_of(name: str, setting: GrantSource) -> Lister | None:
     """Where the lists of a source come from; None for one that has none. For Dify the caller knows. Raises
     `InvalidSetting`."""
-    if setting.kind in ("kafka", "push") and not setting.url:
+    if not setting.has_list:
         return None
-    if setting.kind in ("kafka", "push", "url"):
+    if setting.kind == "url" or not setting.by_lists:
         if not setting.url.startswith(("http://", "https://")):
             raise InvalidSetting(name=f"grants.{name}.url", value=setting.url, reason="it is no http(s):// address")
         return _Url(name, setting)
@@ -94,6 +96,8 @@ class Given:
         """Everything, whatever is asked for."""
         try:
             found = self._function(self._setting.options)
+        except LastgoodError as error:
+            raise SourceUnreachable(source=self._name, reason=str(error).rstrip(".")) from error
         except Exception as error:  # another's code: its words may hold anything
             raise SourceUnreachable(source=self._name, reason=f"it failed ({type(error).__name__})") from error
         return _only(read(found, self._setting.roles, self._name), only)
@@ -130,6 +134,7 @@ class _Url:
 
     def _get(self, query: Iterable[tuple[str, str]]) -> Any:
         body = bytearray()
+        until = monotonic() + _LONGEST
         params = httpx.QueryParams(list(query))
         try:
             with (
@@ -140,6 +145,8 @@ class _Url:
                     raise SourceUnreachable(source=self._name, reason=f"it answered {answer.status_code}")
                 for piece in answer.iter_bytes():
                     body += piece
+                    if monotonic() > until:
+                        raise SourceUnreachable(source=self._name, reason=f"its answer took over {_LONGEST:g} s")
                     if len(body) > MOST_BYTES:
                         raise SourceUnreachable(source=self._name, reason=f"its answer is over {MOST_BYTES} bytes")
                 self.received += answer.num_bytes_downloaded

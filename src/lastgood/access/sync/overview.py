@@ -27,8 +27,9 @@ _HELD = (
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How a source stands. `lag`: events that are known to wait; None where that is not known or makes no sense.
-    `unknown`: roles that it grants and that there are not, which allow nothing until somebody makes them.
-    `comparable`: there is a list of it to compare with."""
+    `problem`: why it cannot be read, else why its last list was doubted. `unknown`: roles that it grants and that
+    there are not, which allow nothing until somebody makes them. `comparable`: there is a list of it to compare
+    with."""
 
     name: str
     kind: str
@@ -96,14 +97,13 @@ def feeds(tx: Tx, settings: Settings) -> list[dict[str, Any]]:
         found = known.get(FEED_ROW + name)
         position = found.position if found and found.position.get("topic") == setting.topic else {}
         at = int(position.get("sequence", 0))
-        waiting = len(feed.changes(tx, at, 1000))
         told.append(
             {
                 "name": name,
                 "topic": setting.topic,
                 "sequence": at,
                 "head": head,
-                "waiting": waiting,
+                "waiting": feed.waiting(tx, at),
                 "problem": found.problem if found else "",
                 "written_at": found.read_at if found else None,
             }
@@ -120,7 +120,7 @@ def _standing(
     known_roles: set[str],
 ) -> Standing:
     grants, unknown = held.total(), tuple(sorted(held.keys() - known_roles))
-    comparable = setting.kind not in ("kafka", "push") or bool(setting.url)
+    comparable = setting.has_list
     if found is None or found.kind != setting.kind:
         return Standing(name, setting.kind, grants, dead=buried, unknown=unknown, comparable=comparable)
     return Standing(
@@ -135,7 +135,7 @@ def _standing(
         found.full_at,
         found.incremental_at,
         found.result.get("last"),
-        found.problem,
+        found.problem or (found.result.get("last") or {}).get("problem", ""),
         found.owner,
         unknown,
         comparable,

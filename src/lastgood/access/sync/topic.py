@@ -7,7 +7,7 @@ Kafka: an old state that came last would be what compaction keeps."""
 from typing import Any, Final
 
 from lastgood.access.sync import feed, sources
-from lastgood.access.sync.librdkafka import SECONDS, configured, library
+from lastgood.access.sync.librdkafka import SECONDS, configured, library, words
 from lastgood.catalogue import GrantFeed
 from lastgood.db.store import Store
 from lastgood.errors import InvalidSetting, SourceUnreachable
@@ -29,9 +29,8 @@ class Writer:
         try:
             self._producer = self._kafka.Producer(settings)
         except (self._kafka.KafkaException, ValueError, TypeError) as error:
-            raise InvalidSetting(name=f"feeds.{name}.config", value="…", reason=type(error).__name__) from None
+            raise InvalidSetting(name=f"feeds.{name}.config", value="…", reason=words(error)) from None
         self._begun = False
-        self.lag = 0
 
     def step(self) -> int:
         """Write what has changed since, at most `MOST` records. Says how many. Raises `SourceUnreachable`,
@@ -41,17 +40,14 @@ class Writer:
             same = source.position.get("topic") == self._topic
             after = int(source.position.get("sequence", 0)) if same else 0
             found = feed.changes(tx, after, MOST)
-            self.lag = feed.head(tx) - after if found else 0
         if not found:
             return 0
         try:
             self._write(found)
         except self._kafka.KafkaException as error:
-            reason = getattr(error.args[0], "str", lambda: "")() or type(error).__name__
-            raise SourceUnreachable(source=f"the feed {self._name}", reason=str(reason)) from None
+            raise SourceUnreachable(source=f"the feed {self._name}", reason=words(error)) from None
         position = {"topic": self._topic, "sequence": found[-1].sequence}
         self._store.write(lambda tx: sources.move(tx, source, position))
-        self.lag = max(0, self.lag - (found[-1].sequence - after))
         return len(found)
 
     def close(self) -> None:
