@@ -8,16 +8,11 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from dify_server import Answer, FakeDify, Request
 from dify_server.world import ADMIN_KEY, EMAIL, PASSWORD
@@ -34,6 +29,7 @@ from lastgood.errors import (
 )
 from lastgood.targets.dify import Client, Clock, Limits, Password, connect
 from lastgood.targets.dify.wire import address
+from support.certificates import self_signed
 
 from .conftest import QUICK, Connect, admin
 
@@ -351,30 +347,8 @@ def test_calls_keep_their_distance(older: FakeDify) -> None:
 # TLS
 
 
-def certificate(folder: Path) -> Path:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    encoding, plain = serialization.Encoding.PEM, serialization.NoEncryption()
-    path = folder / "both.pem"
-    secret = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, plain)
-    path.write_bytes(secret + made.public_bytes(encoding))
-    return path
-
-
 def test_a_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
-    pem = certificate(tmp_path)
+    pem = self_signed(tmp_path / "both.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
     with FakeDify(tls=context) as dify:

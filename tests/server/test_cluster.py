@@ -12,17 +12,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import update
 
 import lastgood
-from cli.conftest import environment
+from cli.conftest import environment, script
 from lastgood.cli import cluster
+from lastgood.cli.client import server_notice
 from lastgood.db import process, tables
 from lastgood.db.store import Store, open_store
 from lastgood.server import children
 from lastgood.server.children import Child, Watch, listen
+from support.certificates import self_signed
 from support.stores import clean_settings
 
 from .conftest import Api
@@ -183,11 +186,12 @@ def test_a_child_that_dies_is_started_again_and_told_of(watched: Pair) -> None:
     assert watched.pid() == watched.child.process.pid != died.pid
 
 
-def test_a_server_is_listed_by_its_parts_and_leaves_nothing_at_sigterm(tmp_path: Path) -> None:
+def test_a_server_is_listed_by_its_parts_speaks_tls_and_leaves_nothing_at_sigterm(tmp_path: Path) -> None:
     pytest.importorskip("graphon")
-    home = tmp_path / "home"
+    home, pem = tmp_path / "home", self_signed(tmp_path / "localhost.pem")
+    known = {"LASTGOOD_TLS_CERT": str(pem), "LASTGOOD_TLS_KEY": str(pem)}
     command = [sys.executable, "-m", "lastgood", "serve", "--api-port", "0", "--gateway-port", "0"]
-    with subprocess.Popen(command, env=environment(home), stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(command, env=environment(home, **known), stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
             assert any("Ctrl-C ends it." in line for line in server.stdout)
@@ -198,6 +202,22 @@ def test_a_server_is_listed_by_its_parts_and_leaves_nothing_at_sigterm(tmp_path:
                     return [row["role"] for row in process.listing(tx) if row["live"]]
 
             wait_for(lambda: listed() == ["api", "engine", "gateway", "jobs"])
+            notice = server_notice(home)
+            assert notice is not None
+            url = urlsplit(str(notice["api"]))
+            assert url.scheme == "https"
+            # Here it is known by its very certificate; elsewhere by its name, to who trusts it.
+            beside = script(home, "lastgood", "status", "--json")
+            assert beside.json["server"]["pid"] == server.pid
+            elsewhere = {"LASTGOOD_SERVER": f"https://localhost:{url.port}", "LASTGOOD_TOKEN": str(notice["token"])}
+            away = tmp_path / "away"
+            trusting = script(away, "lastgood", "status", "--json", SSL_CERT_FILE=str(pem), **elsewhere)
+            assert trusting.json["server"]["pid"] == server.pid
+            strange = script(away, "lastgood", "status", **elsewhere)
+            assert strange.code == 1 and "SSL_CERT_FILE" in strange.err
+            elsewhere["LASTGOOD_SERVER"] = f"http://localhost:{url.port}"
+            plain = script(away, "lastgood", "status", **elsewhere)
+            assert plain.code == 1 and "disconnected" in plain.err
             server.send_signal(signal.SIGTERM)
             server.wait(30)
             wait_for(lambda: listed() == [])
