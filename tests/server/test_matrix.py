@@ -7,8 +7,9 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from lastgood.access import decisions, roles
+from lastgood.access import decisions, grants, roles
 from lastgood.access.actions import CATALOGUE, LONGEST, MOVE
+from lastgood.access.grants import Grant
 from lastgood.access.roles import Role
 from lastgood.access.rules import BUILT_IN, Rule
 from lastgood.cli.client import Client as Command
@@ -216,6 +217,15 @@ def test_one_action_opens_its_own_door_alone(world: World) -> None:
         if action == "token:create":
             for body, status in (({"name": "t1"}, 201), ({"name": "t2", "role": "admin"}, 403)):
                 assert world.api.post("/v1/tokens", json=body, headers=headers).status_code == status
+        if action == "person:admin":  # who gives a password comes in as that person
+            world.store.write(lambda tx: grants.put(tx, ALICE, Grant("granted", "admin")))
+            for name, status in (("eve", 201), ("granted", 403)):
+                body = {"name": name, "password": "a long enough one"}
+                assert world.api.post("/v1/people", json=body, headers=headers).status_code == status
+            assert world.api.post("/v1/people", json={"name": "granted"}, headers=headers).status_code == 201
+            for name, status in (("eve", 200), ("granted", 403)):
+                path, body = f"/v1/people/{name}/password", {"password": "another long one"}
+                assert world.api.post(path, json=body, headers=headers).status_code == status
 
 
 @on_sqlite

@@ -23,7 +23,7 @@ CATALOGUE: Final[Mapping[str, str]] = {
     "key:create": "Make app keys for the gateway.",
     "key:revoke": "End app keys.",
     "operation:read": "See operations, their steps and reports.",
-    "person:admin": "Add, change and disable people.",
+    "person:admin": "Add, change and disable people; to give a password to one with grants, access:admin too.",
     "person:read": "See people.",
     "plan:approve": "Approve or reject plans for protected channels.",
     "run:read": "Read what a recorded run was sent.",

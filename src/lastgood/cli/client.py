@@ -236,8 +236,8 @@ def _checked(server: str) -> str:
 
 
 def _trusted(url: str, certificate: str) -> ssl.SSLContext:
-    """Trust in the very certificate in the file `certificate`, whatever name it was made out to; without one, in those
-    of the file SSL_CERT_FILE, else in the usual ones, on this machine too."""
+    """Trust in the very certificate in the file `certificate`, whatever name it was made out to; without one, in
+    those of the file SSL_CERT_FILE, else in the usual ones, on this machine too."""
     if not certificate and url.startswith("https:"):
         return httpx.create_ssl_context()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # where nothing is asked by TLS, none is loaded: it takes 30 ms

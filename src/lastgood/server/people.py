@@ -5,11 +5,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
-from lastgood.access import passwords, people
+from lastgood.access import decisions, grants, passwords, people
 from lastgood.access.people import Person
 from lastgood.db.audit import Principal
 from lastgood.db.tx import Tx
-from lastgood.server.context import Served, may
+from lastgood.server.context import Context, Served, may
 from lastgood.server.documents import Limit
 
 router = APIRouter(prefix="/v1")
@@ -52,6 +52,7 @@ def add_person(
     name = people.check_name(body.name)
     hashed = None
     if body.password is not None:
+        _require_to_open(served, who, name)
         passwords.check_new(body.password, name)
         hashed = passwords.hashed(body.password)
 
@@ -68,9 +69,12 @@ def set_password(
     served: Served,
     who: Annotated[Principal, Depends(may("person:admin", on="access:*"))],
 ) -> dict[str, Any]:
-    passwords.check_new(body.password, person)
+    with served.store.read() as tx:
+        found = people.find(tx, person)
+    _require_to_open(served, who, found.name)
+    passwords.check_new(body.password, found.name)
     hashed = passwords.hashed(body.password)
-    served.store.write(lambda tx: people.set_password(tx, who, people.find(tx, person), hashed))
+    served.store.write(lambda tx: people.set_password(tx, who, found, hashed))
     with served.store.read() as tx:
         return people.find(tx, person).public()
 
@@ -87,3 +91,12 @@ def enable_person(
     person: str, served: Served, who: Annotated[Principal, Depends(may("person:admin", on="access:*"))]
 ) -> dict[str, Any]:
     return served.store.write(lambda tx: people.set_disabled(tx, who, people.find(tx, person), False)).public()
+
+
+def _require_to_open(served: Context, who: Principal, name: str) -> None:
+    """Let `who` pass who gives a person a password: it lets them come in as that person, so where something is
+    granted to the name they must be allowed to grant it. Raises `Denied`."""
+    with served.store.read() as tx:
+        held = grants.listing(tx, name, limit=1)
+    if held:
+        decisions.require(served.store, who, "access:admin", "access:*")
