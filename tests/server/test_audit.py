@@ -3,9 +3,6 @@
 import csv
 import io
 import json
-import time
-from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,6 @@ from lastgood.access.log import merkle, notes, tree
 from lastgood.access.log.notes import Checkpoint
 from lastgood.cli import audit as command
 from lastgood.cli.client import Client as CommandClient
-from lastgood.cli.client import Given
 from lastgood.db import tables
 from lastgood.errors import LogInconsistent
 from lastgood.server.doctor import examine
@@ -198,48 +194,6 @@ def test_export_and_prune_from_the_command_line(api: Api, tmp_path: Path) -> Non
     api.store.write(lambda tx: tx.connection.exec_driver_sql("DELETE FROM audit WHERE place IN (4, 5)"))
     found = api.get("/v1/audit/verification")
     assert [(one["kind"], one["place"]) for one in found["findings"]] == [("dropped", 4), ("dropped", 5)]
-
-
-def test_following_goes_on_where_it_stopped_when_the_server_is_there_again(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Rows come whole, whatever line ends Unicode knows: a name must not end whoever watches."""
-    asked: list[str] = []
-    starts: Iterator[list[str] | Exception | httpx.Response] = iter(
-        [
-            ['{"place":7,"reason":"a\u2028b', '\x85"}\n{"place":9}\n{"pla'],
-            httpx.ConnectError("gone"),
-            httpx.Response(502, text="a proxy"),
-            ['{"place":12}\n'],
-        ]
-    )
-    here: list[str] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        if not request.url.path.endswith("/span"):
-            asked.append(request.url.params["after"])
-            return httpx.Response(200, content=(part.encode() for part in here))
-        match next(starts):
-            case list() as parts:
-                here[:] = parts
-                return httpx.Response(200, json={"size": 7})
-            case httpx.Response() as other:
-                return other
-            case error:
-                raise error
-
-    pauses = iter([None, None, None])
-    monkeypatch.setattr(time, "sleep", lambda _: next(pauses))
-    monkeypatch.setattr(command, "is_served", lambda _: True)
-    client = CommandClient(httpx.Client(transport=httpx.MockTransport(answer), base_url="http://api"), "http://api")
-    monkeypatch.setattr(command, "connect", lambda _: nullcontext(client))
-    found = []
-    with pytest.raises(RuntimeError, match="StopIteration"):
-        for row in command._followed(Given(), None, {"result": "denied"}):
-            found.append(row["place"])
-    assert found == [7, 9, 12]
-    assert asked == ["7", "10"]
-    assert capsys.readouterr().err.count("The server went") == 2, "each time once"
 
 
 def test_a_servers_thread_signs_and_says_once_when_it_cannot(api: Api, capsys: pytest.CaptureFixture[str]) -> None:

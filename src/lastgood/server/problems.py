@@ -53,7 +53,7 @@ def add_problems(app: FastAPI) -> None:
     def http(request: Request, error: HTTPException) -> JSONResponse:
         if isinstance(error, Refused):
             return ending(error.error)
-        text = f"{request.method} {request.url.path}: {error.detail}. The API is described at /docs."
+        text = f"{request.method} {request.scope['path']}: {error.detail}. The API is described at /docs."
         body = {"type": "about:blank", "title": str(error.detail), "status": error.status_code, "detail": text}
         return JSONResponse(body, error.status_code, headers=error.headers, media_type=_TYPE)
 

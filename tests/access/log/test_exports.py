@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lastgood.access.log import exports, judging, merkle, rows, tree
+from lastgood.access.log import exports, judging, rows, tree
 from lastgood.access.log.notes import Proven, Signer, Verifier
 from lastgood.db import audit
 from lastgood.db.audit import Principal
@@ -142,22 +142,6 @@ def test_what_else_lies_in_it_is_looked_at(folder: Path) -> None:
         (folder / "export.json").write_text(text)
         with pytest.raises(InvalidExport):
             exports.verify(folder)
-
-
-def test_rows_whose_finding_is_only_counted_are_not_looked_up() -> None:
-    """To look one up reads a file; an export that went through a change of line ends has a million of them."""
-    hashes = [bytes([1]) + number.to_bytes(31, "big") for number in range(1200)]
-    tiles = merkle.extend(0, hashes, merkle.nothing)
-    asked: list[int] = []
-
-    def name(index: int) -> str:
-        asked.append(index)
-        return "a row"
-
-    report = judging.Report()
-    other = b"".join(bytes([2]) + one[1:] for one in hashes)
-    judging.judge(report, judging.Evidence(1200, 0, other, tiles, name), [])
-    assert (len(report.findings), report.more, len(asked)) == (1000, 200, 1000)
 
 
 def test_only_the_right_key_is_trusted(folder: Path) -> None:
