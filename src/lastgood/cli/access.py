@@ -180,7 +180,7 @@ def grants(
     """
     with connect(given(ctx)) as api:
         found = api.items("grants", limit=limit, subject=subject, role=of_role, source=source)
-    if output.items(found, as_json, f"{subject or 'Nobody'} has no grant{' here' if subject else ''}."):
+    if output.items(found, as_json, f"{subject} has no grant here." if subject else "Nobody has a grant."):
         return
     rows = [
         (
