@@ -30,7 +30,7 @@ from lastgood.history import calls, keys
 from lastgood.history.calls import OTHERS
 from lastgood.settings import Settings, load
 from support.shared import shared
-from support.stores import Postgres
+from support.stores import Postgres, on_sqlite
 
 from .conftest import route
 from .scene import KEY, Scene, scene, worker
@@ -185,6 +185,7 @@ def test_what_was_counted_last_is_kept_when_the_worker_ends(play: Scene) -> None
     assert usage.requests == 1
 
 
+@on_sqlite
 def test_a_worker_that_shall_not_record_does_not(play: Scene) -> None:
     options = ("--engine", "http://127.0.0.1:9")
     with worker(play.settings, *options, record_calls=False) as running, Client(running.port) as client:
@@ -194,6 +195,7 @@ def test_a_worker_that_shall_not_record_does_not(play: Scene) -> None:
     assert recorded(play.settings, calls.usage, play.workflow.id, since=datetime.now(UTC) - SINCE).requests == 0
 
 
+@on_sqlite
 def test_what_the_gateway_answers_itself_counts_too(play: Scene) -> None:
     with worker(play.settings, "--engine", "http://127.0.0.1:9") as running, Client(running.port) as client:
         assert run(client, {"one": "x"}).status == 502

@@ -17,6 +17,7 @@ from lastgood.history import triggers
 from lastgood.release import moves
 from lastgood.settings import Settings
 from support.scene import ALICE, Scene, scene
+from support.stores import on_sqlite
 from support.triggered import triggered
 
 from .scene import KEY, worker
@@ -163,6 +164,7 @@ def test_an_address_stays_while_versions_without_the_webhook_serve(hooked: Hooke
         assert call(port, "/triggers/webhook/").status == 404
 
 
+@on_sqlite
 def test_a_token_is_no_app_key_and_an_app_key_no_token(hooked: Hooked, serve: Callable[..., int]) -> None:
     from lastgood.history import keys
 
@@ -179,6 +181,7 @@ def test_a_token_is_no_app_key_and_an_app_key_no_token(hooked: Hooked, serve: Ca
         assert up.seen == []
 
 
+@on_sqlite
 def test_a_channel_that_is_not_named_takes_no_webhook(hooked: Hooked, serve: Callable[..., int]) -> None:
     version = hooked.publish()
     place = hooked.place
@@ -191,6 +194,7 @@ def test_a_channel_that_is_not_named_takes_no_webhook(hooked: Hooked, serve: Cal
         assert call(named, triggers.path_of(token)).status == 200
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("status", "said", "words"),
     [(429, b'{"message": "too many runs"}', "too many runs"), (500, b"oops", "500")],
@@ -205,6 +209,7 @@ def test_an_engine_that_does_not_take_the_run_is_told(
     assert f"The engine did not start the run ({words}). Send it again." in answer.json()["detail"]
 
 
+@on_sqlite
 def test_limits_are_the_gateways_own(hooked: Hooked, serve: Callable[..., int]) -> None:
     hooked.publish()
     with upstream(started) as up:

@@ -23,7 +23,7 @@ from lastgood.settings import Settings
 from support.documents import document, plain_chat
 from support.scene import scene
 from support.shared import shared
-from support.stores import KINDS, clean_settings
+from support.stores import KINDS, clean_settings, on_sqlite
 
 _numbers = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 _leaves = st.none() | st.booleans() | _numbers | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -241,6 +241,7 @@ def test_a_dictionary_is_learnt_from_the_store_and_packs_tighter(store: Store) -
         assert read(store, digest) == value.data
 
 
+@on_sqlite
 def test_several_dictionaries_live_side_by_side(store: Store) -> None:
     fill(store, many(600))
     first = learn(store)
@@ -287,6 +288,7 @@ def test_a_damaged_row_of_a_dictionary_is_mended_from_the_other(store: Store, ro
     assert dictionaries(store) == sound
 
 
+@on_sqlite
 def test_a_dictionary_of_one_row_gets_its_second(store: Store) -> None:
     fill(store, many(600))
     blobs.maintain(store)

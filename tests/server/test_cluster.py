@@ -18,11 +18,12 @@ import pytest
 from sqlalchemy import update
 
 import lastgood
-from cli.conftest import environment, script
+from cli.conftest import environment
 from lastgood.cli import cluster
-from lastgood.cli.client import server_notice
+from lastgood.cli.client import Given, connect, server_notice
 from lastgood.db import process, tables
 from lastgood.db.store import Store, open_store
+from lastgood.errors import ServerUnreachable
 from lastgood.server import children
 from lastgood.server.children import Child, Watch, listen
 from support.certificates import self_signed
@@ -186,7 +187,9 @@ def test_a_child_that_dies_is_started_again_and_told_of(watched: Pair) -> None:
     assert watched.pid() == watched.child.process.pid != died.pid
 
 
-def test_a_server_is_listed_by_its_parts_speaks_tls_and_leaves_nothing_at_sigterm(tmp_path: Path) -> None:
+def test_a_server_is_listed_by_its_parts_speaks_tls_and_leaves_nothing_at_sigterm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("graphon")
     home, pem = tmp_path / "home", self_signed(tmp_path / "localhost.pem")
     known = {"LASTGOOD_TLS_CERT": str(pem), "LASTGOOD_TLS_KEY": str(pem)}
@@ -207,17 +210,19 @@ def test_a_server_is_listed_by_its_parts_speaks_tls_and_leaves_nothing_at_sigter
             url = urlsplit(str(notice["api"]))
             assert url.scheme == "https"
             # Here it is known by its very certificate; elsewhere by its name, to who trusts it.
-            beside = script(home, "lastgood", "status", "--json")
-            assert beside.json["server"]["pid"] == server.pid
-            elsewhere = {"LASTGOOD_SERVER": f"https://localhost:{url.port}", "LASTGOOD_TOKEN": str(notice["token"])}
-            away = tmp_path / "away"
-            trusting = script(away, "lastgood", "status", "--json", SSL_CERT_FILE=str(pem), **elsewhere)
-            assert trusting.json["server"]["pid"] == server.pid
-            strange = script(away, "lastgood", "status", **elsewhere)
-            assert strange.code == 1 and "SSL_CERT_FILE" in strange.err
-            elsewhere["LASTGOOD_SERVER"] = f"http://localhost:{url.port}"
-            plain = script(away, "lastgood", "status", **elsewhere)
-            assert plain.code == 1 and "disconnected" in plain.err
+            monkeypatch.setenv("LASTGOOD_HOME", str(home))
+            with connect(Given()) as api:
+                assert api.get("status")["server"]["pid"] == server.pid
+            token = str(notice["token"])
+            secure, plain = (Given(f"{scheme}://localhost:{url.port}", token) for scheme in ("https", "http"))
+            refused = pytest.raises(ServerUnreachable, match="not trusted here; the variable SSL_CERT_FILE")
+            with connect(secure) as api, refused:
+                api.get("status")
+            with connect(plain) as api, pytest.raises(ServerUnreachable, match="disconnected"):
+                api.get("status")
+            monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+            with connect(secure) as api:
+                assert api.get("status")["server"]["pid"] == server.pid
             server.send_signal(signal.SIGTERM)
             server.wait(30)
             wait_for(lambda: listed() == [])

@@ -81,6 +81,7 @@ def test_the_main_job(api: Api) -> None:
     assert changes[1]["what"].endswith(f"{bad} → {good}")
 
 
+@on_sqlite
 def test_a_failing_check_after_a_rollback_condemns_nothing(api: Api) -> None:
     good, bad = api.push("good"), api.push("bad")
     smoke(api, "outputs.total == `42`")
@@ -109,6 +110,7 @@ def test_no_check_is_made_where_none_is_wanted(api: Api) -> None:
     assert api.engine.asked == []
 
 
+@on_sqlite
 def test_the_etag_is_the_generation(api: Api) -> None:
     version, other = api.push("a"), api.push("b")
     api.move("publish", 0, version=version)
@@ -215,6 +217,7 @@ def test_what_is_old_is_archived_by_the_push_and_comes_back(api: Api) -> None:
     assert api.post(f"/v1/versions/{pushed[0]}/restore", {})["archived"] is False
 
 
+@on_sqlite
 def test_ids_from_elsewhere_are_kept(api: Api) -> None:
     body = {"document": document("a").data, "id": "v-20240401-01", "workflow_id": "wf-abc123"}
     pushed = api.post("/v1/workflows/prod-invoice/versions", body, status=201)

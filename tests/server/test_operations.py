@@ -12,6 +12,7 @@ from lastgood.db.store import Store
 from lastgood.errors import StoreFull
 from lastgood.release.plan import NOT_ROLLED_BACK
 from lastgood.settings import Settings
+from support.stores import on_sqlite
 
 from .conftest import LOCAL, Api
 from .test_doors import is_problem
@@ -109,6 +110,7 @@ def test_what_is_no_plan_is_refused(api: Api, plan: Any) -> None:
     is_problem(answer, 400)
 
 
+@on_sqlite
 def test_a_failed_version_is_refused_with_the_reason(api: Api) -> None:
     good, bad = prepared(api)
     api.post(f"/v1/versions/{good}/mark", {"state": "failed", "reason": "loses money"})
@@ -125,6 +127,7 @@ def test_a_failed_version_is_refused_with_the_reason(api: Api) -> None:
     assert live(api) == (good, 3)
 
 
+@on_sqlite
 def test_a_failing_hook_stops_before_anything_moves(api: Api, tmp_path: Path) -> None:
     _good, bad = prepared(api)
     declare(api.store, hooks={"backup": Hook(command=("/bin/sh", "-c", "echo disk is full; exit 7"))})
@@ -140,6 +143,7 @@ def test_a_failing_hook_stops_before_anything_moves(api: Api, tmp_path: Path) ->
     assert live(api) == (bad, 2)
 
 
+@on_sqlite
 def test_hooks_run_with_context_before_and_after(api: Api, tmp_path: Path) -> None:
     good, bad = prepared(api)
     before, after = tmp_path / "before.json", tmp_path / "after.txt"
@@ -157,6 +161,7 @@ def test_hooks_run_with_context_before_and_after(api: Api, tmp_path: Path) -> No
     assert after.read_text() == f"{good} greet\n"
 
 
+@on_sqlite
 def test_a_path_is_for_who_may_run_it_here(api: Api, tmp_path: Path) -> None:
     good, bad = prepared(api)
     script = tmp_path / "run-backup.sh"
@@ -280,6 +285,7 @@ def test_a_required_listener_that_is_deaf_fails_the_verification(api: Api, tmp_p
     assert [line.split()[0] for line in log] == [good, bad]
 
 
+@on_sqlite
 def test_a_rehearsal_serves_nobody_and_says_how_long_it_took(api: Api) -> None:
     good, bad = prepared(api)
     drill = api.post("/v1/workflows/greet/rehearse", {})
@@ -293,6 +299,7 @@ def test_a_rehearsal_serves_nobody_and_says_how_long_it_took(api: Api) -> None:
     assert len(api.get("/v1/workflows/greet/rehearsals")["items"]) == 2
 
 
+@on_sqlite
 def test_operations_are_listed_by_workflow(api: Api) -> None:
     prepared(api)
     prepared(api, "billing")
