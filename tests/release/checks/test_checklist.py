@@ -46,14 +46,16 @@ def items(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @pytest.fixture
-def points(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def points(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Installs entry points, by name and value."""
 
     def install(**values: str) -> None:
         found = [EntryPoint(name, value, custom.GROUP) for name, value in values.items()]
         monkeypatch.setattr(custom, "entry_points", lambda group: found if group == custom.GROUP else [])
+        custom.installed.cache_clear()
 
-    return install
+    yield install
+    custom.installed.cache_clear()
 
 
 def test_all_that_is_well(store: Store, engine: FakeEngine, web: Web, tmp_path: Path) -> None:
