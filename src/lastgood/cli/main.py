@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import cache
 from typing import Annotated, NoReturn
 
 import typer
@@ -190,8 +191,9 @@ def _root(
         output.write(ctx.get_help())
 
 
+@cache
 def command() -> Group:
-    """The whole command line as one command."""
+    """The whole command line as one command; always the same."""
     whole = get_command(app)
     assert isinstance(whole, Group)  # noqa: S101 - `group` says so
     for option in whole.params:

@@ -17,8 +17,8 @@ class NotACheck(Exception):
 
 @cache
 def installed() -> Mapping[str, EntryPoint]:
-    """The entry points by name, sorted; of several with one name the first counts. They are those that there were when
-    this was first asked: to look through all packages takes 10 to 30 ms, and each operation asks several times."""
+    """The entry points by name, sorted; of several with one name the first counts. Looked for once in a process: it
+    takes 10 to 30 ms to look through all packages, and each operation asks several times."""
     found: dict[str, EntryPoint] = {}
     for point in sorted(entry_points(group=GROUP), key=lambda one: (one.name, one.value)):
         found.setdefault(point.name, point)
