@@ -1,9 +1,7 @@
 """A webhook trigger: what it takes of a request, what it gives to the nodes after it, and what it answers."""
 
-import email.policy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from email.parser import BytesParser
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -216,8 +214,11 @@ def _form(body: bytes, said: str) -> dict[str, Any]:
 
 
 def _multipart(body: bytes, said: str) -> dict[str, Any]:
+    from email import policy  # only here: to load it takes longer than all of `dsl`
+    from email.parser import BytesParser
+
     head = b"content-type: " + said.encode("latin-1", "replace").replace(b"\r", b"").replace(b"\n", b"")
-    form = BytesParser(policy=email.policy.HTTP).parsebytes(head + b"\r\n\r\n" + body)
+    form = BytesParser(policy=policy.HTTP).parsebytes(head + b"\r\n\r\n" + body)
     if not form.is_multipart():
         raise Misfit("The body is not a form")
     found: dict[str, Any] = {}

@@ -20,7 +20,6 @@ from lastgood.errors import LastgoodError
 from lastgood.gateway.app import Gateway
 from lastgood.gateway.conversations import Conversations
 from lastgood.gateway.knowledge import StoreKnowledge
-from lastgood.gateway.lease import LeaseRouter, StoreMembership
 from lastgood.gateway.ledger import Ledger
 from lastgood.gateway.metrics import Metrics
 from lastgood.gateway.recorder import Recorder
@@ -48,6 +47,8 @@ def _arguments() -> argparse.Namespace:
 def _router(store: Store, settings: Settings, address: str, process_id: str | None) -> Router:
     if not store.postgres:
         return SqliteRouter(store.engine, store.ring.lookup_key, settings.on_store_loss)
+    from lastgood.gateway.lease import LeaseRouter, StoreMembership  # with psycopg, a tenth of a worker's start
+
     lease, on_store_loss = settings.lease_seconds, settings.on_store_loss
     member = StoreMembership(store, address=address, lease_seconds=lease, on_store_loss=on_store_loss, id=process_id)
     router = LeaseRouter(member, store.ring.lookup_key, lease_seconds=lease, on_store_loss=on_store_loss)

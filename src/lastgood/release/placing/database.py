@@ -3,8 +3,6 @@ Dify's, so it is only for self-hosted servers whose operator names the database.
 
 import os
 
-import psycopg
-
 from lastgood.errors import InvalidSetting, NotAsMeant
 from lastgood.settings import Settings
 
@@ -28,6 +26,8 @@ def url_of(settings: Settings, server: str) -> str:
 def switch(url: str, app: str, *, before: str, after: str, server: str, version: str, workflow: str) -> None:
     """Point `app` from Dify's row `before` to its row `after`; nothing is done where it points there already. Raises
     `NotAsMeant` where it points elsewhere, `InvalidSetting` where the database cannot be used."""
+    import psycopg  # only here: most servers start without it, and sooner
+
     try:
         with psycopg.connect(url, connect_timeout=_SECONDS) as connection:
             moved = connection.execute(_SWITCH, (after, app, before)).rowcount
