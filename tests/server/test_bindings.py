@@ -139,7 +139,7 @@ def test_every_command_asks_routes_that_are_bound_or_is_known_to_ask_none(store:
     for name, one in found.items():
         if name in LOCAL or name.startswith("ring "):  # whoever has the key ring's file has all that it opens
             continue
-        asks = list(asked(one.callback, set()))
+        asks = list(asked(one.function, set()))
         assert asks, f"`lastgood {name}` asks no route: say in LOCAL why, or what it asks for itself"
         for method, parts in asks:
             assert is_bound(method, parts), f"`lastgood {name}` asks {method} {parts}, which is no route"

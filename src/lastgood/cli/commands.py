@@ -1,7 +1,7 @@
 """The frame that every command stands in: groups with sections, options for the server, late loading."""
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -61,16 +61,21 @@ class Command(TyperCommand):
 
 
 class Late(TyperCommand):
-    """A command in a module that is imported when it is used, because importing it takes long."""
+    """A command that is made of its function when it is used: to make all of them at each start takes longer than
+    many commands run. Instead of a `function`, the name of a module that has one and takes long to import."""
 
-    def __init__(self, name: str, module: str, summary: str, panel: str) -> None:
-        super().__init__(name, help=summary, rich_help_panel=panel, rich_markup_mode=None)
-        self._module = module
+    def __init__(self, function: Callable[..., None] | str, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.function = function
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """The context of the real command."""
+        function = self.function
+        kind: type[TyperCommand] = Command
+        if isinstance(function, str):  # what runs here asks no server
+            function, kind = getattr(import_module(function), str(self.name)), TyperCommand
         carrier = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_SETTINGS)
-        carrier.command(self.name)(getattr(import_module(self._module), str(self.name)))
+        carrier.command(self.name, cls=kind)(function)
         return get_command(carrier).make_context(info_name, args, parent, **extra)
 
 
@@ -98,7 +103,21 @@ def group(**more: Any) -> typer.Typer:
     return typer.Typer(cls=Group, **{**plain, **more})
 
 
-def add(app: typer.Typer, functions: Mapping[str, Any], panel: str) -> None:
+def add(app: typer.Typer, functions: Mapping[str, Callable[..., None]], panel: str) -> None:
     """Add the commands `functions` (by name) to `app`, in the section `panel`."""
     for name, function in functions.items():
-        app.command(name, cls=Command, rich_help_panel=panel)(function)
+        _add(app, name, function, function.__doc__, panel)
+
+
+def add_late(app: typer.Typer, modules: Mapping[str, str], panel: str) -> None:
+    """Add commands by name and summary, each of which is in a module of its own that is called so."""
+    for name, summary in modules.items():
+        _add(app, name, f"lastgood.cli.{name}", summary, panel)
+
+
+def _add(app: typer.Typer, name: str, function: Callable[..., None] | str, help: str | None, panel: str) -> None:
+    def nothing() -> None:
+        """In the place of the function, whose parameters take time to look at."""
+
+    late: Any = partial(Late, function)
+    app.command(name, cls=late, help=help, rich_help_panel=panel)(nothing)

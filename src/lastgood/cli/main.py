@@ -39,7 +39,7 @@ from lastgood.cli import (
     state,
     triggers,
 )
-from lastgood.cli.commands import Group, Late, add, group, keep_server, keep_token
+from lastgood.cli.commands import Group, add, add_late, group, keep_server, keep_token
 from lastgood.errors import LastgoodError
 
 PROGRAM = "lastgood"
@@ -136,20 +136,11 @@ app.add_typer(people.person, name="person", rich_help_panel="Doors and server")
 app.add_typer(admin.token, name="token", rich_help_panel="Doors and server")
 app.add_typer(ring.ring, name="ring", rich_help_panel="Doors and server")
 add(app, {"init": admin.init, "completion": admin.completion}, "Doors and server")
-LATE = (
-    Late(
-        "serve",
-        "lastgood.cli.serve",
-        "Run the management API, the gateway and the engine until Ctrl-C.",
-        "Doors and server",
-    ),
-    Late(
-        "demo",
-        "lastgood.cli.demo",
-        "Show the main job: a bad publish, seen, rolled back, and nothing wrong served after it.",
-        "Doors and server",
-    ),
-)
+LATE = {
+    "serve": "Run the management API, the gateway and the engine until Ctrl-C.",
+    "demo": "Show the main job: a bad publish, seen, rolled back, and nothing wrong served after it.",
+}
+add_late(app, LATE, "Doors and server")
 
 
 def _show_version(value: bool) -> None:
@@ -199,8 +190,6 @@ def command() -> Group:
     for option in whole.params:
         if option.name in ("install_completion", "show_completion"):
             option.hidden = True  # type: ignore[attr-defined]  # `lastgood completion` says it better
-    for late in LATE:
-        whole.add_command(late)
     return whole
 
 
