@@ -135,7 +135,7 @@ if place == "backup":
     first = keyrings.File._replace
     keyrings.File._replace = lambda self, path, text: (first(self, path, text), die())
 calls = []
-if place == "renamed": keyrings._sync = lambda folder: (calls.append(1), len(calls) == 2 and die())
+if place == "renamed": keyrings.settle = lambda folder: (calls.append(1), len(calls) == 2 and die())
 if place == "added": rotation._wrap = die
 if place == "wrapping": rotation.envelope.add = die
 rotation.rotate(store, Principal("alice"))

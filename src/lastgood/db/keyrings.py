@@ -18,6 +18,7 @@ from typing import Final
 
 from lastgood.db.ring import ADDED, PURPOSES, Entry, KeyRing, Source, fresh
 from lastgood.errors import InvalidSetting, RingReadOnly
+from lastgood.files import settle
 from lastgood.settings import Settings
 
 GROUP: Final = "lastgood.keyrings"
@@ -67,7 +68,7 @@ class File:
         try:
             with contextlib.suppress(FileExistsError):  # another first start was quicker: its ring counts
                 os.link(scratch, self._path)
-            _sync(self._path.parent)
+            settle(self._path.parent)
         finally:
             scratch.unlink(missing_ok=True)
 
@@ -76,7 +77,7 @@ class File:
         scratch = self._written(path, text)
         try:
             scratch.replace(path)
-            _sync(path.parent)
+            settle(path.parent)
         finally:
             scratch.unlink(missing_ok=True)
 
@@ -148,11 +149,3 @@ def _entries(text: bytes) -> list[Entry]:
 
 def _text(entries: Sequence[Entry]) -> bytes:
     return json.dumps({"keys": list(entries)}, indent=1).encode()
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -22,6 +22,7 @@ from lastgood.access.log.judging import Evidence, Report
 from lastgood.access.log.merkle import HASH, WIDTH, Tile
 from lastgood.access.log.notes import Checkpoint, Proven, Verifier
 from lastgood.errors import InvalidExport
+from lastgood.files import settle
 
 SEGMENT = 65_536
 RANGE, CHECKPOINT, KEY, ROWS, TILES = "export.json", "checkpoint", "key", "rows", "tile"
@@ -65,9 +66,9 @@ def write(
         _put(folder / RANGE, [json.dumps({"first": first, "end": end}).encode(), b"\n"])
         _put(folder / KEY, [f"{key.text}\n".encode() for key in keys])
         for made in (folder.parent, folder, *(path for path in folder.rglob("*") if path.is_dir())):
-            _settle(made)
+            settle(made)
         _put(folder / CHECKPOINT, [note.encode()])
-        _settle(folder)
+        settle(folder)
     except OSError as error:
         raise InvalidExport(path=error.filename or str(folder), reason=error.strerror or str(error)) from None
     return Written(first, end, said.size)
@@ -198,18 +199,9 @@ def _text(folder: Path, name: str) -> str:
 
 
 def _put(path: Path, parts: Iterable[bytes]) -> None:
-    """Write a file that is on the disk when this returns; what `_settle` has not seen to is its name."""
+    """Write a file that is on the disk when this returns; what `settle` has not seen to is its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         file.writelines(parts)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _settle(folder: Path) -> None:
-    """Put the names in a folder on the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

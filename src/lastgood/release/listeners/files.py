@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from lastgood.catalogue import Listener
 from lastgood.dsl.mask import Mask
+from lastgood.files import settle
 from lastgood.release.listeners import template
 from lastgood.release.listeners.answer import Answer
 from lastgood.release.means import Notice
@@ -113,11 +114,7 @@ def _replace(file: Path, text: str) -> None:
     except BaseException:
         scratch.unlink(missing_ok=True)
         raise
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    settle(file.parent)
 
 
 def _as_before(handle: int, file: Path) -> None:
