@@ -6,6 +6,8 @@ from typing import Any
 
 from confluent_kafka import Producer
 
+_MOST_QUEUED = 50_000  # at 100,000 librdkafka takes no more
+
 
 class Broker:
     """A running broker; `brokers` is its address. Topics are made when first written to, with four partitions."""
@@ -19,6 +21,8 @@ class Broker:
         """Write records (key, value, headers) in their order."""
         producer = Producer({"bootstrap.servers": self.brokers, "linger.ms": 5, "enable.idempotence": True})
         for key, value, headers in records:
+            while len(producer) >= _MOST_QUEUED:
+                producer.poll(0.1)
             producer.produce(topic, value, key, headers=headers)
             producer.poll(0)
         assert producer.flush(30) == 0

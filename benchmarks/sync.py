@@ -15,6 +15,7 @@ import multiprocessing
 import random
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -145,6 +146,8 @@ def run(settings: Settings, served: Broker, *, number: int, kills: int, batch: i
     out = GrantFeed(brokers=served.brokers, topic=OUT, fenced=False)
     store = open_store(settings)
     store.write(lambda tx: (sources.ensure(tx, NAME, "kafka"), sources.ensure(tx, ROW, sources.FEED)))
+    stranger = Stranger(served.brokers, OUT)
+    stranger.start()
     steps = max(1, len(sent) // batch // (kills + 1))
     taken = 0
     began = time.perf_counter()
@@ -170,13 +173,13 @@ def run(settings: Settings, served: Broker, *, number: int, kills: int, batch: i
         process.join()
         here.close()
     outcome.seconds = time.perf_counter() - began
-    _examine(store, served, out, wanted, malformed, outcome)
+    _examine(store, stranger, out, wanted, malformed, outcome)
     store.close()
     return outcome
 
 
 def _examine(
-    store: Store, served: Broker, out: GrantFeed, wanted: set[Had], malformed: int, outcome: Outcome
+    store: Store, stranger: "Stranger", out: GrantFeed, wanted: set[Had], malformed: int, outcome: Outcome
 ) -> None:
     writer = topic.Writer(store, "out", ROW, out)
     while writer.step():
@@ -195,40 +198,66 @@ def _examine(
         outcome.faults.append(f"{outcome.dead} dead events, {malformed} malformed ones, {counts} counted")
     if sum(counts.values()) != outcome.records:
         outcome.faults.append(f"{sum(counts.values())} records counted of {outcome.records}")
-    table, outcome.written = asyncio.run(stranger(served.brokers, OUT))
+    table, outcome.written = stranger.finish()
     if table != ours:
         outcome.faults.append(f"aiokafka rebuilt another table: {len(table.items() ^ ours.items())} differ")
 
 
-async def stranger(brokers: str, name: str) -> tuple[dict[str, int], int]:
-    """The table (sequence by key) that aiokafka makes of a topic of ours from its start, and how many records it
-    read."""
-    from aiokafka import AIOKafkaConsumer
-    from aiokafka import TopicPartition as Part
+class Stranger(threading.Thread):
+    """aiokafka, which reads a topic of ours from its start, beside who writes it: librdkafka's own broker keeps no
+    more than 5 MB of a partition."""
 
-    consumer = AIOKafkaConsumer(bootstrap_servers=brokers, enable_auto_commit=False, group_id=None)
-    await consumer.start()
-    try:
-        while not (numbers := await _partitions(consumer, name)):
-            pass
-        parts = [Part(name, number) for number in numbers]
-        consumer.assign(parts)
-        ends = await consumer.end_offsets(parts)
-        await consumer.seek_to_beginning(*parts)
+    def __init__(self, brokers: str, name: str) -> None:
+        super().__init__(daemon=True)
+        self._brokers, self._name = brokers, name
+        self._over = threading.Event()
+        self._table: dict[str, int] = {}
+        self._count = 0
+
+    def finish(self) -> tuple[dict[str, int], int]:
+        """When it has read what there is now: the table (sequence by key) that it made of the topic, and how many
+        records it read."""
+        self._over.set()
+        self.join()
+        return self._table, self._count
+
+    def run(self) -> None:
+        """Read until all is."""
+        asyncio.run(self._read())
+
+    async def _read(self) -> None:
+        from aiokafka import AIOKafkaConsumer
+        from aiokafka import TopicPartition as Part
+
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._brokers, enable_auto_commit=False, group_id=None, auto_offset_reset="none"
+        )
+        await consumer.start()
         newest: dict[str, tuple[int, bool]] = {}
-        read = 0
-        while any([await consumer.position(part) < end for part, end in ends.items()]):
-            for records in (await consumer.getmany(timeout_ms=500)).values():
-                for one in records:
-                    read += 1
-                    sequence = int(dict(one.headers)["sequence"])
-                    key = one.key.decode()
-                    if sequence >= newest.get(key, (0, False))[0]:
-                        newest[key] = sequence, one.value is not None
-                        assert one.value is None or json.loads(one.value)["sequence"] == sequence
-        return {key: sequence for key, (sequence, present) in newest.items() if present}, read
-    finally:
-        await consumer.stop()
+        try:
+            while not (numbers := await _partitions(consumer, self._name)):
+                pass  # asking makes the topic
+            parts = [Part(self._name, number) for number in numbers]
+            consumer.assign(parts)
+            for part in parts:
+                consumer.seek(part, 0)
+            while not (self._over.is_set() and await _is_at_end(consumer, parts)):
+                for records in (await consumer.getmany(timeout_ms=500)).values():
+                    for one in records:
+                        self._count += 1
+                        sequence = int(dict(one.headers)["sequence"])
+                        key = one.key.decode()
+                        if sequence >= newest.get(key, (0, False))[0]:
+                            newest[key] = sequence, one.value is not None
+                            assert one.value is None or json.loads(one.value)["sequence"] == sequence
+            self._table = {key: sequence for key, (sequence, present) in newest.items() if present}
+        finally:
+            await consumer.stop()
+
+
+async def _is_at_end(consumer: Any, parts: list[Any]) -> bool:
+    ends = await consumer.end_offsets(parts)
+    return not any([await consumer.position(part) < end for part, end in ends.items()])
 
 
 async def _partitions(consumer: Any, name: str) -> list[int]:
