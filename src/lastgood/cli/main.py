@@ -224,7 +224,8 @@ def report(error: Exception) -> int:
         message = error.format_message()
         context = getattr(error, "ctx", None)
         if context is not None and not message.startswith("Usage:"):
-            message = f"lastgood: {message.rstrip('.')}. Try `{context.command_path} --help`."
+            end = "" if message.endswith("?") else "."
+            message = f"lastgood: {message.rstrip('.')}{end} Try `{context.command_path} --help`."
         output.warn(message)
         return error.exit_code
     if isinstance(error, LastgoodError):
