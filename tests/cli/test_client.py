@@ -141,3 +141,15 @@ def test_a_command_loads_only_what_it_needs(home: Path, args: list[str], never: 
     )
     assert never.isdisjoint(done.stderr.split())
     assert "lastgood.cli.main" in done.stderr.split()
+
+
+@pytest.mark.parametrize(
+    ("file", "why"), [("nowhere", "No such file"), ("", "Is a directory"), ("text", "none in PEM")]
+)
+def test_a_file_of_certificates_that_is_none_is_named(
+    lastgood: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: str, why: str
+) -> None:
+    (tmp_path / "text").write_text("no certificate")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / file))
+    done = lastgood("--server", "https://localhost:1", "status")
+    assert done.code == 2 and "SSL_CERT_FILE" in done.err and why in done.err

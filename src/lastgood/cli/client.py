@@ -237,9 +237,14 @@ def _checked(server: str) -> str:
 
 def _trusted(url: str, certificate: str) -> ssl.SSLContext:
     """Trust in the very certificate in the file `certificate`, whatever name it was made out to; without one, in
-    those of the file SSL_CERT_FILE, else in the usual ones, on this machine too."""
+    those of the file SSL_CERT_FILE, else in the usual ones, on this machine too. Raises `InvalidSetting`."""
     if not certificate and url.startswith("https:"):
-        return httpx.create_ssl_context()
+        try:
+            return httpx.create_ssl_context()
+        except OSError as error:
+            why = "none in PEM is there" if isinstance(error, ssl.SSLError) else error.strerror
+            file, reason = os.environ.get("SSL_CERT_FILE", ""), f"it cannot be read as certificates ({why})"
+            raise InvalidSetting(name="SSL_CERT_FILE", value=file, reason=reason) from None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # where nothing is asked by TLS, none is loaded: it takes 30 ms
     if certificate:
         context.check_hostname = False
