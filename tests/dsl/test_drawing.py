@@ -107,7 +107,7 @@ def document(nodes: Any, edges: Any) -> Document:
     )
 
 
-@settings(deadline=None, max_examples=75)
+@settings(deadline=None, max_examples=150)
 @given(st.lists(NODE, max_size=6), st.lists(EDGE, max_size=6), st.lists(NODE, max_size=4))
 def test_junk(nodes: list[Any], edges: list[Any], others: list[Any]) -> None:
     old, new = document(nodes, edges), document(others, edges)

@@ -55,7 +55,7 @@ ENVELOPES = st.builds(
 )
 
 
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(ENVELOPES)
 def test_what_is_written_is_read_again(document: Document) -> None:
     text = to_yaml(document)

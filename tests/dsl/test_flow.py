@@ -356,7 +356,7 @@ def runs(index: Index) -> Iterator[tuple[dict[str, str], set[str]]]:
         yield chosen, ran
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(graphs())
 def test_every_run_of_a_small_graph_agrees(document: Document) -> None:
     index = Index(document)

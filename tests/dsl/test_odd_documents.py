@@ -72,7 +72,7 @@ def places(value: Any) -> list[tuple[Any, Any]]:
     return [place for key in keys for place in [(value, key), *places(value[key])]]
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(1, 3))
 def test_a_document_with_odd_parts(order: random.Random, changes: int) -> None:
     data = copy.deepcopy(WHOLE.data)
@@ -91,7 +91,7 @@ def test_a_document_with_odd_parts(order: random.Random, changes: int) -> None:
     use(document)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=60) | st.text("{}[]:,-?&*!|>'\"%@#<= \n\tab01.~\\\ud83d\u2028\ufeff\0", max_size=40))
 def test_any_text(data: bytes | str) -> None:
     try:
@@ -100,7 +100,7 @@ def test_any_text(data: bytes | str) -> None:
         assert len(str(error)) < 600
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.randoms(use_true_random=False), st.booleans())
 def test_a_damaged_file(order: random.Random, as_json: bool) -> None:
     text = bytearray((dsl.to_json if as_json else dsl.to_yaml)(WHOLE).encode())

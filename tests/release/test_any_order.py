@@ -23,7 +23,7 @@ from .team import play
 
 
 def test_the_rules_hold_in_every_state(sqlite_template: Path) -> None:
-    examples, steps = int(os.environ.get("LASTGOOD_EXAMPLES", "6")), int(os.environ.get("LASTGOOD_STEPS", "25"))
+    examples, steps = int(os.environ.get("LASTGOOD_EXAMPLES", "15")), int(os.environ.get("LASTGOOD_STEPS", "25"))
     play(sqlite_template, examples, steps, derandomize="LASTGOOD_EXAMPLES" not in os.environ)
 
 
@@ -93,13 +93,19 @@ def undo_whatever_came_since(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(moves, "undo", blindly)
 
 
-_PLANTS = [tell_nobody_of_marks, write_while_planning]
-if "LASTGOOD_EXAMPLES" in os.environ:  # what takes longer to come upon
-    _PLANTS += [forget_what_rollbacks_left, accept_what_was_not_shown]
-    _PLANTS += [let_failed_versions_pass, go_to_the_active_one, archive_what_is_live, undo_whatever_came_since]
-
-
-@pytest.mark.parametrize("plant", _PLANTS)
+@pytest.mark.parametrize(
+    "plant",
+    [
+        forget_what_rollbacks_left,
+        let_failed_versions_pass,
+        go_to_the_active_one,
+        tell_nobody_of_marks,
+        write_while_planning,
+        archive_what_is_live,
+        accept_what_was_not_shown,
+        undo_whatever_came_since,
+    ],
+)
 def test_the_model_finds_what_breaks_a_rule(
     plant: Callable[[pytest.MonkeyPatch], None], sqlite_template: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

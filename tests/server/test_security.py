@@ -97,15 +97,15 @@ def test_a_large_body_hears_that_the_store_is_away(api: Api, monkeypatch: pytest
         assert is_problem(answer, 503)["type"].endswith("store-unreachable")
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_query_of_any_bytes_is_no_error_of_ours(api: Api, method: str) -> None:
+@pytest.mark.parametrize(("method", "status"), [("GET", 200), ("POST", 405)])
+def test_a_query_of_any_bytes_is_no_error_of_ours(api: Api, method: str, status: int) -> None:
     async def odd(scope: Scope, receive: Receive, send: Send) -> None:
         await api.app({**scope, "query_string": b"x=\xff"}, receive, send)
 
     client: Any = Client(odd)  # type: ignore[arg-type]  # it asks any ASGI application
     known = {"Authorization": f"Bearer {api.token}"}
     body = b"x" * (STRANGERS_BYTES + 1)  # who sends so much is looked at before it is read
-    assert client.request(method, "/v1/access/sources", headers=known).status_code in (200, 405)
+    assert client.request(method, "/v1/access/sources", headers=known).status_code == status
     assert client.request(method, "/v1/access/sources", content=body).status_code == 401
 
 

@@ -385,7 +385,7 @@ def test_json_form() -> None:
 
 
 @given(pairs())
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_every_difference_can_be_shown(pair: tuple[Document, Document]) -> None:
     found = compare(*pair)
     assert bool(lines(found)) == bool(found) == bool(stat(found))

@@ -193,7 +193,7 @@ def check(old: Document, new: Document) -> None:
 
 
 @given(pairs())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @example(
     (
         graph(node("a", "llm"), node("b", "code", q=["a", "x"])),
@@ -212,7 +212,7 @@ def test_applied_to_the_old_document_it_gives_the_new_one(pair: tuple[Document, 
 
 
 @given(DOCUMENTS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_document_does_not_differ_from_itself(document: Document) -> None:
     assert not compare(document, document)
     assert not compare(document, Document(copy.deepcopy(document.data)))
@@ -223,7 +223,7 @@ NUMBERS = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_in
 
 @given(NUMBERS | VALUES | st.lists(NUMBERS) | st.dictionaries(WORDS, NUMBERS | VALUES))
 @example([1e15, 1e16, -0.0, 1e-5, 0.00001234, 1e22, 123456789012345680.0, 9007199254740993.0])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_a_settled_value_is_what_the_digest_sees(value: Any) -> None:
     assert canonical(settled(value)) == folded(value)
 
@@ -231,13 +231,13 @@ def test_a_settled_value_is_what_the_digest_sees(value: Any) -> None:
 @given(VALUES, VALUES)
 @example([[1], {"a": 1}], [[True], {"a": 1}])
 @example({"a": [0, 1]}, {"a": [False, 1]})
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_values_are_the_same_when_the_digest_says_so(old: Any, new: Any) -> None:
     assert same(settled(old), settled(new)) == (folded(old) == folded(new))
 
 
 @given(pairs(), st.integers(0, 2**32))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_the_order_of_nodes_edges_and_variables_does_not_matter(pair: tuple[Document, Document], seed: int) -> None:
     """The difference fits a document that does the same, in whatever order it stands."""
     old, new = pair

@@ -200,7 +200,7 @@ documents = st.builds(
 )
 
 
-@settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(documents)
 def test_junk(data: dict[str, Any]) -> None:
     read_and_look(data)

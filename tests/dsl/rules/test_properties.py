@@ -76,14 +76,14 @@ def prove(change: Change, old: Document, new: Document) -> None:
         assert check_inputs(new, request["body"]["inputs"]) is not None
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(DOCUMENTS, DOCUMENTS)
 def test_arbitrary_documents(old: Document, new: Document) -> None:
     assert judge(old, old) == ()
     hold(old, new)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(sound(), sound())
 def test_sound_documents(old: Document, new: Document) -> None:
     assert judge(new, new) == ()
@@ -137,20 +137,20 @@ HOOKS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(FORMS, FORMS)
 def test_forms(old: list[dict[str, object]], new: list[dict[str, object]]) -> None:
     hold(takes(*old), takes(*new))
     assert judge(takes(*old), takes(*old)) == ()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(UPLOADS, UPLOADS)
 def test_uploads(old: dict[str, object], new: dict[str, object]) -> None:
     hold(chat({"file_upload": old}), chat({"file_upload": new}))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(HOOKS, HOOKS)
 def test_webhooks(old: dict[str, Any], new: dict[str, Any]) -> None:
     hold(hooked(**old), hooked(**new))
