@@ -19,6 +19,7 @@ from lastgood.db.store import Store, make_engine, open_store, store_url
 from lastgood.db.tx import Tx
 from lastgood.errors import DamagedContent, InvalidDocument
 from lastgood.history import blobs, content, dictionary, manifest
+from lastgood.history.manifest import Manifest
 from lastgood.settings import Settings
 from support.documents import document, plain_chat
 from support.scene import scene
@@ -44,8 +45,7 @@ _documents = st.dictionaries(_keys, _values, max_size=4) | st.fixed_dictionaries
 
 @given(_documents)
 def test_a_document_that_is_cut_and_joined_is_itself(data: dict[str, Any]) -> None:
-    parts = manifest.split(data)
-    assert manifest.join(parts) == dsl.canonical(data)
+    assert manifest.join(*manifest.split(data)) == dsl.canonical(data)
 
 
 def test_every_document_of_the_corpus_is_cut_and_joined() -> None:
@@ -54,21 +54,26 @@ def test_every_document_of_the_corpus_is_cut_and_joined() -> None:
             data = dsl.parse(path.read_bytes(), source=path.name).data
         except InvalidDocument:
             continue
-        assert manifest.join(manifest.split(data)) == dsl.canonical(data), path.name
+        assert manifest.join(*manifest.split(data)) == dsl.canonical(data), path.name
 
 
-@given(st.lists(st.integers(0, 2**62), max_size=200))
-def test_a_list_of_keys_is_written_and_read(keys: list[int]) -> None:
-    assert manifest.unpack(manifest.pack([1, *keys])) == [1, *keys]
+@given(st.lists(st.integers(0, 2**63), max_size=200), st.binary(max_size=300))
+def test_a_manifest_is_written_and_read(keys: list[int], view: bytes) -> None:
+    made_of = Manifest([1, *keys], view)
+    assert manifest.unpack(manifest.pack(made_of)) == made_of
+
+
+def packed(*keys: int, view: bytes = b"") -> bytes:
+    return manifest.pack(Manifest([*keys], view))
 
 
 def test_keys_that_follow_one_another_take_little_room() -> None:
-    assert len(manifest.pack(range(1_000_000, 1_002_000))) < 60
-    assert len(manifest.pack([1, *range(50, 90), 7])) < 60
+    assert len(packed(*range(1_000_000, 1_002_000))) < 60
+    assert len(packed(1, *range(50, 90), 7)) < 60
 
 
 def test_no_changed_bit_of_a_manifest_is_read() -> None:
-    for sound in (manifest.pack([1, 5, 3, 100_000, 2, 70_000, 8, 99, 200_000]), manifest.pack(range(500, 900))):
+    for sound in (packed(1, 5, 3, 100_000, 2, 70_000, 8, 99, 200_000), packed(*range(500, 900))):
         for bit in range(8 * len(sound)):
             changed = bytearray(sound)
             changed[bit // 8] ^= 1 << bit % 8
@@ -76,23 +81,56 @@ def test_no_changed_bit_of_a_manifest_is_read() -> None:
                 manifest.unpack(bytes(changed))
 
 
+LONG = {"said": "a" * 300}
+
+
 @pytest.mark.parametrize(
-    ("parts", "places"),
+    ("data", "places", "view"),
     [
-        (manifest.split(document("a").data), range(3, 6)),
-        (manifest.split(plain_chat().data), range(0)),
-        (manifest.split({"workflow": {"graph": {"nodes": []}}}), range(0)),
-        (manifest.split({"workflow": {"graph": {"nodes": [1], "viewport": {"x": 1}}}}), range(1, 2)),
+        (document("a").data, range(1, 4), b""),
+        (plain_chat().data, range(0), b""),
+        ({"workflow": {"graph": {"nodes": []}}}, range(0), b""),
+        ({"workflow": {"graph": {"nodes": [1], "viewport": {"x": 1}}}}, range(1, 2), b'{"x":1}'),
+        ({"workflow": {"graph": {"edges": LONG, "nodes": [1, 2], "viewport": LONG}}}, range(2, 4), b""),
+        (
+            {"app": LONG, "workflow": {"graph": {"nodes": [1], "viewport": {"x": 1}, "z": LONG}}},
+            range(2, 3),
+            b'{"x":1}',
+        ),
+        ({"viewport": {"x": 1}, "workflow": {"graph": {"nodes": [1], "viewport": 7}}}, range(1, 2), b""),
     ],
 )
-def test_the_nodes_stand_in_known_places(parts: list[bytes], places: range) -> None:
-    assert manifest.node_places(parts[0], len(parts)) == places
+def test_nodes_and_the_view_stand_in_known_places(data: dict[str, Any], places: range, view: bytes) -> None:
+    parts, seen = manifest.split(data)
+    assert (manifest.node_places(parts[0], len(parts)), seen) == (places, view)
+    nodes = data.get("workflow", {}).get("graph", {}).get("nodes", [])
+    assert parts[places.start : places.stop] == [dsl.canonical(node) for node in nodes]
+    assert manifest.join(parts, seen) == dsl.canonical(data)
+
+
+def test_only_what_is_long_is_cut_out() -> None:
+    parts, _ = manifest.split({"app": {"name": "a"}, "dependencies": ["a" * 300], "workflow": {"features": {"a": 1}}})
+    assert parts == [
+        b'{"app":{"name":"a"},"dependencies":\0,"workflow":{"features":{"a":1}}}',
+        b'["' + b"a" * 300 + b'"]',
+    ]
 
 
 @pytest.mark.parametrize("parts", [[b'{"a":\0}'], [b"{}", b"1"], [b'{"a":\0,"b":\0}', b"1"], [b"[\1],\0"]])
 def test_parts_that_do_not_fit_are_refused(parts: list[bytes]) -> None:
     with pytest.raises(ValueError):
-        manifest.join(parts)
+        manifest.join(parts, b"")
+
+
+def test_a_canvas_that_was_only_looked_at_takes_no_blob(store: Store) -> None:
+    scene(store, "one").push(document("a"))
+    before = len(rows(store))
+    data = document("a").data
+    for x in range(3):
+        graph = {**data["workflow"]["graph"], "viewport": {"x": x, "y": 0.5, "zoom": 1}}
+        seen = dsl.Document({**data, "workflow": {**data["workflow"], "graph": graph}})
+        assert read(store, write(store, seen)) == seen.data
+    assert len(rows(store)) == before + 1, "a skeleton with a hole for the view"
 
 
 def rows(store: Store) -> list[Any]:
@@ -138,9 +176,9 @@ def test_versions_and_workflows_share_what_they_have_in_common(store: Store) -> 
 
 
 def test_the_same_part_many_times_is_one_blob(store: Store) -> None:
-    value = dsl.Document({"workflow": {"graph": {"nodes": [{"id": "x"}] * 5, "edges": [{"id": "x"}]}}})
+    value = dsl.Document({"workflow": {"graph": {"nodes": [LONG] * 5, "edges": LONG}}})
     assert read(store, write(store, value)) == value.data
-    assert len(rows(store)) == 3
+    assert len(rows(store)) == 2
 
 
 def test_parts_with_one_address_have_rows_of_their_own(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,7 +134,7 @@ blob = Table(
 )
 
 # What is at hand, and what retention has moved away. `snapshot.archived_at` is the mark that says which. `size` is
-# that of the canonical document, `body` the manifest: the keys of its blobs.
+# that of the canonical document, `body` the manifest: what names its blobs.
 content = Table(
     "content",
     metadata,

@@ -62,7 +62,7 @@ def blame(tx: Tx, workflow: Workflow, node: str | None = None) -> list[Blamed]:
     fields: who last changed it, nodes in the order of the document. What `dsl.semantic_digest` does not see is no
     change and no field; a document without a graph has none. Raises `NotFound`, `DamagedContent`."""
     line = _line(tx, workflow)
-    made_of = content.manifests(tx, {row.digest for row in line})
+    made_of = {digest: found.keys for digest, found in content.manifests(tx, {row.digest for row in line}).items()}
     skeletons = blobs.load(tx, {keys[0] for keys in made_of.values()})
     nodes_of: list[Sequence[int]] = []
     for row in line:

@@ -22,6 +22,7 @@ from lastgood.db.direct import Direct
 from lastgood.db.tx import Tx
 from lastgood.errors import DamagedContent
 from lastgood.history import blobs, manifest
+from lastgood.history.manifest import Manifest
 
 _CHUNK = 500  # digests in one statement
 
@@ -54,10 +55,10 @@ def write_content(tx: Tx, document: dsl.Document) -> str:
     held = tx.connection.execute(_HOT, {"digest": digest}).first()
     if held is not None and _rebuild(tx, held.body) == body:
         return digest
-    parts = manifest.split(document.data)
-    if manifest.join(parts) != body:
+    parts, view = manifest.split(document.data)
+    if manifest.join(parts, view) != body:
         raise AssertionError("a document that is cut up and joined must be itself")
-    packed = manifest.pack(blobs.put(tx, parts))
+    packed = manifest.pack(Manifest(blobs.put(tx, parts), view))
     if held is None:
         tx.connection.execute(_DROP_COLD, {"digest": digest})
         tx.connection.execute(_WRITE, {"digest": digest, "size": len(body), "body": packed})
@@ -84,7 +85,7 @@ def archive_content(tx: Tx, digest: str, snapshot: str) -> None:
     if row is None:
         return
     _check(_rebuild(tx, row.body), digest, snapshot)
-    blobs.tighten(tx, manifest.unpack(row.body))
+    blobs.tighten(tx, manifest.unpack(row.body).keys)
     tx.connection.execute(_ARCHIVE, {"digest": digest, "size": row.size, "body": row.body})
     tx.connection.execute(_DROP_HOT, {"digest": digest})
 
@@ -104,10 +105,9 @@ def digests(tx: Tx) -> list[str]:
     return list(tx.connection.execute(_DIGESTS).scalars())
 
 
-def manifests(tx: Tx, digests: Iterable[str]) -> dict[str, list[int]]:
-    """The keys of the blobs that each content is made of, skeleton first; contents that are gone or whose manifest is
-    damaged are missing from the answer."""
-    found: dict[str, list[int]] = {}
+def manifests(tx: Tx, digests: Iterable[str]) -> dict[str, Manifest]:
+    """What each content is made of; what is gone, or has a damaged manifest, is missing from the answer."""
+    found: dict[str, Manifest] = {}
     for some in batched(set(digests), _CHUNK):
         for statement in _SOME:
             for row in tx.connection.execute(statement, {"some": some}):
@@ -127,6 +127,7 @@ def _check(body: bytes, digest: str, snapshot: str) -> None:
 def _rebuild(tx: Tx, packed: bytes) -> bytes:
     """The canonical document of a manifest, none where it cannot be had."""
     try:
-        return manifest.join(blobs.read(tx, manifest.unpack(packed)))
+        keys, view = manifest.unpack(packed)
+        return manifest.join(blobs.read(tx, keys), view)
     except (ValueError, LookupError, zstandard.ZstdError):
         return b""

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from lastgood.db import tables as t
 from lastgood.db.tx import Tx
 from lastgood.history import blobs, content, dictionary, manifest
+from lastgood.history.manifest import Manifest
 
 _CHUNK = 200  # contents at a time
 _MEMORY = 64 * 2**20  # bytes of parts kept from one content to the next, which has most of them too
@@ -114,7 +115,7 @@ def _verdicts(tx: Tx, digests: Iterable[str]) -> dict[str, str]:
     parts: dict[int, bytes] = {}
     for some in batched(digests, _CHUNK):
         made_of = content.manifests(tx, some)
-        wanted = {key for keys in made_of.values() for key in keys}
+        wanted = {key for found in made_of.values() for key in found.keys}
         if sum(map(len, parts.values())) > _MEMORY:
             parts = {}
         parts |= blobs.load(tx, wanted - parts.keys())
@@ -125,15 +126,16 @@ def _verdicts(tx: Tx, digests: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _why_not(digest: str, keys: list[int] | None, parts: Mapping[int, bytes]) -> str:
-    if keys is None:
+def _why_not(digest: str, made_of: Manifest | None, parts: Mapping[int, bytes]) -> str:
+    if made_of is None:
         return "its manifest is gone or damaged"
+    keys, view = made_of
     lost = sorted({key for key in keys if key not in parts})
     if lost:
         named = ", ".join(map(str, lost[:5])) + (", …" if len(lost) > 5 else "")
         return f"blob {named} is gone or damaged" if len(lost) == 1 else f"blobs {named} are gone or damaged"
     try:
-        whole = manifest.join([parts[key] for key in keys])
+        whole = manifest.join([parts[key] for key in keys], view)
     except (ValueError, IndexError):
         return "its parts do not fit together"
     got = sha256(whole).hexdigest()

@@ -1,39 +1,53 @@
 """How a document is cut into parts that versions share, and how the list of its parts is written. Pure.
 
-The rule of the cut: the parts of ``workflow.graph`` (one for each item of ``nodes``), the parts of ``workflow`` and
-the parts of the envelope are cut out where they are objects or lists with something in them. What remains is the
-*skeleton*: canonical JSON with a hole for each part, which is the same for nearly all versions. Holes are filled in
-the order of the text, so the skeleton and the parts give back the canonical document, byte for byte."""
+The rule of the cut: the items of ``workflow.graph.nodes``, and the members of ``workflow.graph``, ``workflow`` and
+the envelope that are objects or lists of some length, are cut out. What remains is the *skeleton*: canonical JSON
+with a hole for each part, which is the same for nearly all versions. Holes are filled in the order of the text, so
+the skeleton and the parts give back the canonical document, byte for byte. The ``viewport``, where on the canvas an
+editor last looked, is another in each version: it stands in the manifest itself, and has a hole of its own."""
 
 import hashlib
+import struct
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Final
+from itertools import accumulate, pairwise
+from typing import Any, Final, NamedTuple
 
 import orjson
 import zstandard
 
 from lastgood import dsl
 
-# Canonical JSON escapes these two bytes, so they never stand in it: one part, and any number with commas between.
-_HOLE, _HOLES = b"\0", b"\1"
-_ONE, _MANY = orjson.Fragment(_HOLE), orjson.Fragment(b"[" + _HOLES + b"]")
+# Canonical JSON escapes these bytes, so they never stand in it: one part, any number with commas between, the view.
+_HOLE, _HOLES, _VIEW = b"\0", b"\1", b"\2"
+_ONE, _MANY, _SEEN = orjson.Fragment(_HOLE), orjson.Fragment(b"[" + _HOLES + b"]"), orjson.Fragment(_VIEW)
 _WAY: Final = ("workflow", "graph")
-_PLAIN, _PACKED = b"\0", b"\1"
+_LENGTH = 256  # bytes from which on a member is cut out, and below which the view is one
+_PLAIN, _PACKED = b"\2", b"\3"  # 0 and 1 were the forms before revision 0007 of the store
 _CHECK = 4  # bytes of checksum
+_HEAD = struct.Struct("<BI")
+_WORD = 8  # bytes of the longest key
 _LEVEL = 9
 _SHORT = 4096  # bytes of a skeleton that is worth remembering
-_MOST = 2**24  # bytes of a list of ids; no document of `dsl.Limits` reaches it
+_MOST = 2**24  # bytes of a manifest; no document of `dsl.Limits` reaches it
 
 
-def split(data: dict[str, Any]) -> list[bytes]:
-    """The skeleton of a document, and then its parts."""
+class Manifest(NamedTuple):
+    """The keys of the blobs of a document, its skeleton first, and its view as JSON (nothing where it has none)."""
+
+    keys: list[int]
+    view: bytes
+
+
+def split(data: dict[str, Any]) -> tuple[list[bytes], bytes]:
+    """The parts of a document, its skeleton first, and its view."""
     parts: list[bytes] = []
-    skeleton = dsl.canonical(_cut(data, _WAY, parts))
-    return [skeleton, *parts]
+    views: list[bytes] = []
+    skeleton = dsl.canonical(_cut(data, _WAY, parts, views))
+    return [skeleton, *parts], b"".join(views)
 
 
-def _cut(value: dict[str, Any], way: tuple[str, ...], parts: list[bytes]) -> dict[str, Any]:
+def _cut(value: dict[str, Any], way: tuple[str, ...], parts: list[bytes], views: list[bytes]) -> dict[str, Any]:
     """`value` with holes. The member called as `way` begins is cut up in turn; at its end stands the graph."""
     kept: dict[str, Any] = {}
     for key in sorted(value):
@@ -41,34 +55,45 @@ def _cut(value: dict[str, Any], way: tuple[str, ...], parts: list[bytes]) -> dic
         if not item or not isinstance(item, dict | list):
             kept[key] = item
         elif way and key == way[0] and isinstance(item, dict):
-            kept[key] = _cut(item, way[1:], parts)
+            kept[key] = _cut(item, way[1:], parts, views)
         elif not way and key == "nodes" and isinstance(item, list):
             parts += map(dsl.canonical, item)
             kept[key] = _MANY
-        else:
-            parts.append(dsl.canonical(item))
+        elif len(part := dsl.canonical(item)) >= _LENGTH:
+            parts.append(part)
             kept[key] = _ONE
+        elif not way and key == "viewport":
+            views.append(part)
+            kept[key] = _SEEN
+        else:
+            kept[key] = item
     return kept
 
 
-def join(parts: Sequence[bytes]) -> bytes:
+def join(parts: Sequence[bytes], view: bytes) -> bytes:
     """What `split` has cut. Raises `ValueError` where parts and holes do not fit."""
-    between = _known(parts[0], len(parts)) if len(parts[0]) <= _SHORT else _between(parts[0], len(parts))
-    if len(between) != len(parts):
+    skeleton, *filling = parts
+    between, place = (_known if len(skeleton) <= _SHORT else _between)(skeleton, len(parts))
+    if place is not None:
+        filling.insert(place, view)
+    if len(between) != len(filling) + 1:
         raise ValueError("the parts do not fit their skeleton")
-    whole = [b""] * (2 * len(parts) - 1)
+    whole = [b""] * (2 * len(filling) + 1)
     whole[::2] = between
-    whole[1::2] = parts[1:]
+    whole[1::2] = filling
     return b"".join(whole)
 
 
-def _between(skeleton: bytes, number: int) -> tuple[bytes, ...]:
-    """What stands between the parts, of which there are `number` with the skeleton."""
+def _between(skeleton: bytes, number: int) -> tuple[tuple[bytes, ...], int | None]:
+    """What stands between the parts, of which there are `number` with the skeleton, and how many of them before the
+    view."""
     nodes = node_places(skeleton, number)
-    return tuple(skeleton.replace(_HOLES, b",".join([_HOLE] * len(nodes))).split(_HOLE))
+    holes = skeleton.replace(_HOLES, b",".join([_HOLE] * len(nodes)))
+    before, view, _ = holes.partition(_VIEW)
+    return tuple(holes.replace(_VIEW, _HOLE).split(_HOLE)), before.count(_HOLE) if view else None
 
 
-_known = lru_cache(maxsize=64)(_between)  # nearly all documents have one of a few skeletons
+_known = lru_cache(maxsize=512)(_between)  # nearly all versions of a workflow have the same skeleton
 
 
 def node_places(skeleton: bytes, number: int) -> range:
@@ -77,48 +102,47 @@ def node_places(skeleton: bytes, number: int) -> range:
     return range(1 + before.count(_HOLE), number - after.count(_HOLE)) if mark else range(0)
 
 
-def pack(ids: Sequence[int]) -> bytes:
-    """A list of blob keys as bytes: a checksum, the form, and the differences as zigzag varints, compressed where
-    that is shorter."""
-    written = bytearray()
-    last = 0
-    for one in ids:
-        step = one - last
-        last = one
-        left = step << 1 if step >= 0 else (-step << 1) - 1
-        while left > 127:
-            written.append(left & 127 | 128)
-            left >>= 7
-        written.append(left)
-    plain = bytes(written)
+def pack(manifest: Manifest) -> bytes:
+    """`manifest` as bytes: a checksum, the form, and then, compressed where that is shorter: how many bytes a key
+    takes, how many keys there are, the steps from each key to the next (the lowest byte of each, the next of each,
+    and so on), the view. A step back wraps round. Raises `struct.error` for what does not fit in 64 bits."""
+    keys, view = manifest
+    width = _width(max(keys))
+    steps = [key - last & _mask(width) for last, key in pairwise((0, *keys))]
+    words = struct.pack(f"<{len(steps)}Q", *steps)
+    plain = b"".join([_HEAD.pack(width, len(keys)), *(words[at::_WORD] for at in range(width)), view])
     packed = zstandard.compress(plain, _LEVEL)
     body = _PACKED + packed if len(packed) < len(plain) else _PLAIN + plain
     return _checksum(body) + body
 
 
-def unpack(packed: bytes) -> list[int]:
-    """The blob keys of `packed`. Raises `ValueError` when its bytes have changed."""
-    body = packed[_CHECK:]
-    if len(body) < 2 or packed[:_CHECK] != _checksum(body):
+def unpack(packed: bytes) -> Manifest:
+    """The manifest that `pack` made `packed` of. Raises `ValueError` when its bytes have changed."""
+    form, body = packed[_CHECK : _CHECK + 1], packed[_CHECK + 1 :]
+    if packed[:_CHECK] != _checksum(form + body) or form not in (_PLAIN, _PACKED):
         raise ValueError("the checksum of the manifest is wrong")
-    if body[:1] == _PACKED:
-        if zstandard.frame_content_size(body[1:]) > _MOST:
+    if form == _PACKED:
+        if zstandard.frame_content_size(body) > _MOST:
             raise ValueError("the manifest is too long")
-        written = zstandard.decompress(body[1:], max_output_size=_MOST)
-    else:
-        written = body[1:]
-    ids: list[int] = []
-    last = value = shift = 0
-    for byte in written:
-        if byte > 127:
-            value += byte - 128 << shift
-            shift += 7
-        else:
-            value += byte << shift
-            last += -(value + 1 >> 1) if value & 1 else value >> 1
-            ids.append(last)
-            value = shift = 0
-    return ids
+        body = zstandard.decompress(body, max_output_size=_MOST)
+    width, number = _HEAD.unpack_from(body.ljust(_HEAD.size, b"\0"))
+    end = _HEAD.size + width * number
+    if width > _WORD or end > len(body):
+        raise ValueError("the manifest is too short")
+    words = bytearray(_WORD * number)
+    for at in range(width):
+        start = _HEAD.size + at * number
+        words[at::_WORD] = body[start : start + number]
+    mask = _mask(width)
+    return Manifest([key & mask for key in accumulate(struct.unpack(f"<{number}Q", words))], body[end:])
+
+
+def _width(greatest: int) -> int:
+    return (greatest.bit_length() + 7) // 8
+
+
+def _mask(width: int) -> int:
+    return (1 << 8 * width) - 1
 
 
 def _checksum(body: bytes) -> bytes:
