@@ -181,6 +181,47 @@ def test_the_same_part_many_times_is_one_blob(store: Store) -> None:
     assert len(rows(store)) == 2
 
 
+@on_sqlite
+def test_the_parts_of_a_workflow_lie_together(store: Store) -> None:
+    """SQLite lays rows out by key: each workflow fills runs of its own, however its versions come between others'."""
+    digests: dict[str, list[str]] = {"one": [], "other": []}
+    for turn in range(150):
+        for name, some in digests.items():
+            nodes = [{"id": f"{name}{place}", "said": turn if turn % 5 == place else 0} for place in range(5)]
+            some.append(write(store, dsl.Document({"workflow": {"graph": {"nodes": nodes}}})))
+    with store.read() as tx:
+        made_of = {name: content.manifests(tx, some) for name, some in digests.items()}
+        assert all(len(content.read_content(tx, digest, "x")) for some in digests.values() for digest in some)
+    skeleton = rows(store)[0].pk
+    runs = {
+        name: {key // 256 for found in some.values() for key in found.keys if key != skeleton}
+        for name, some in made_of.items()
+    }
+    assert {name: len(some) for name, some in runs.items()} == {"one": 1, "other": 1}
+    assert not runs["one"] & runs["other"]
+
+
+@on_sqlite
+def test_a_run_that_is_full_goes_on_in_another(store: Store) -> None:
+    def keys(*said: int) -> list[int]:
+        data = {"workflow": {"graph": {"nodes": [{"id": "x", "said": one} for one in said]}}}
+        digest = write(store, dsl.Document(data))
+        with store.read() as tx:
+            return content.manifests(tx, [digest])[digest].keys[1:]
+
+    first = keys(*range(600))
+    assert first == [*range(first[0], first[0] + 600)], "a long document takes as many as it needs"
+    between = keys(*range(-300, 0))
+    assert not {key // 256 for key in between} & {key // 256 for key in first}
+    more = keys(*range(1_000, 1_300), *range(600))
+    assert more[300:] == first, "known parts stay where they are"
+    last = first[-1] // 256
+    free = 255 - first[-1] % 256
+    assert [key // 256 for key in more[:free]] == [last] * free
+    assert min(more[free:300]) > max(between)
+    assert len({*first, *between, *more}) == len(rows(store)) - 1
+
+
 def test_parts_with_one_address_have_rows_of_their_own(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     class Weak:
         def __init__(self, part: bytes) -> None:

@@ -102,7 +102,7 @@ def fsck(tx: Tx) -> Report:
     return Report(
         versions=len(versions),
         contents=len(stored),
-        blobs=blobs.count(tx),
+        blobs=dictionary.held(tx),
         damaged=tuple(damaged),
         damaged_blobs=tuple(blobs.damaged(tx)),
         damaged_dictionaries=broken,

@@ -7,10 +7,10 @@ the skeleton and the parts give back the canonical document, byte for byte. The 
 editor last looked, is another in each version: it stands in the manifest itself, and has a hole of its own."""
 
 import hashlib
+import re
 import struct
 from collections.abc import Sequence
-from functools import lru_cache
-from itertools import accumulate, pairwise
+from itertools import accumulate, islice, pairwise
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -20,15 +20,16 @@ from lastgood import dsl
 
 # Canonical JSON escapes these bytes, so they never stand in it: one part, any number with commas between, the view.
 _HOLE, _HOLES, _VIEW = b"\0", b"\1", b"\2"
+_MARKS: Final = re.compile(b"([\0-\2])")
 _ONE, _MANY, _SEEN = orjson.Fragment(_HOLE), orjson.Fragment(b"[" + _HOLES + b"]"), orjson.Fragment(_VIEW)
 _WAY: Final = ("workflow", "graph")
 _LENGTH = 256  # bytes from which on a member is cut out, and below which the view is one
 _PLAIN, _PACKED = b"\2", b"\3"  # 0 and 1 were the forms before revision 0007 of the store
 _CHECK = 4  # bytes of checksum
-_HEAD = struct.Struct("<BI")
-_WORD = 8  # bytes of the longest key
+_HEAD = struct.Struct("<QBI")
+_WORD = 8  # bytes of the longest step
 _LEVEL = 9
-_SHORT = 4096  # bytes of a skeleton that is worth remembering
+_WORTH = 0.75  # of its length, from which on a compressed one costs more time than it saves room
 _MOST = 2**24  # bytes of a manifest; no document of `dsl.Limits` reaches it
 
 
@@ -72,28 +73,17 @@ def _cut(value: dict[str, Any], way: tuple[str, ...], parts: list[bytes], views:
 
 def join(parts: Sequence[bytes], view: bytes) -> bytes:
     """What `split` has cut. Raises `ValueError` where parts and holes do not fit."""
-    skeleton, *filling = parts
-    between, place = (_known if len(skeleton) <= _SHORT else _between)(skeleton, len(parts))
-    if place is not None:
-        filling.insert(place, view)
-    if len(between) != len(filling) + 1:
+    pieces = _MARKS.split(parts[0])  # text, mark, text, mark, …, text
+    marks = pieces[1::2]
+    nodes = len(parts) - 1 - marks.count(_HOLE)
+    if nodes < 0 or (nodes and _HOLES not in marks):
         raise ValueError("the parts do not fit their skeleton")
-    whole = [b""] * (2 * len(filling) + 1)
-    whole[::2] = between
-    whole[1::2] = filling
-    return b"".join(whole)
-
-
-def _between(skeleton: bytes, number: int) -> tuple[tuple[bytes, ...], int | None]:
-    """What stands between the parts, of which there are `number` with the skeleton, and how many of them before the
-    view."""
-    nodes = node_places(skeleton, number)
-    holes = skeleton.replace(_HOLES, b",".join([_HOLE] * len(nodes)))
-    before, view, _ = holes.partition(_VIEW)
-    return tuple(holes.replace(_VIEW, _HOLE).split(_HOLE)), before.count(_HOLE) if view else None
-
-
-_known = lru_cache(maxsize=512)(_between)  # nearly all versions of a workflow have the same skeleton
+    left = iter(parts)
+    next(left)
+    for place, mark in enumerate(marks):
+        some = islice(left, nodes if mark == _HOLES else 1)
+        pieces[2 * place + 1] = view if mark == _VIEW else b",".join(some)
+    return b"".join(pieces)
 
 
 def node_places(skeleton: bytes, number: int) -> range:
@@ -103,16 +93,18 @@ def node_places(skeleton: bytes, number: int) -> range:
 
 
 def pack(manifest: Manifest) -> bytes:
-    """`manifest` as bytes: a checksum, the form, and then, compressed where that is shorter: how many bytes a key
-    takes, how many keys there are, the steps from each key to the next (the lowest byte of each, the next of each,
-    and so on), the view. A step back wraps round. Raises `struct.error` for what does not fit in 64 bits."""
+    """`manifest` as bytes: a checksum, the form, and then, compressed where that pays: the least key, how many bytes
+    a step takes, how many keys there are, the step from the least key to the first, from there to the next, and so on
+    (the lowest byte of each, the next of each, …), the view. A step back wraps round. Raises `struct.error` for keys
+    that are negative or do not fit in 64 bits."""
     keys, view = manifest
-    width = _width(max(keys))
-    steps = [key - last & _mask(width) for last, key in pairwise((0, *keys))]
+    least = min(keys)
+    width = max(1, ((max(keys) - least).bit_length() + 7) // 8)
+    steps = [key - last & _mask(width) for last, key in pairwise((least, *keys))]
     words = struct.pack(f"<{len(steps)}Q", *steps)
-    plain = b"".join([_HEAD.pack(width, len(keys)), *(words[at::_WORD] for at in range(width)), view])
+    plain = b"".join([_HEAD.pack(least, width, len(keys)), *(words[at::_WORD] for at in range(width)), view])
     packed = zstandard.compress(plain, _LEVEL)
-    body = _PACKED + packed if len(packed) < len(plain) else _PLAIN + plain
+    body = _PACKED + packed if len(packed) < _WORTH * len(plain) else _PLAIN + plain
     return _checksum(body) + body
 
 
@@ -125,20 +117,17 @@ def unpack(packed: bytes) -> Manifest:
         if zstandard.frame_content_size(body) > _MOST:
             raise ValueError("the manifest is too long")
         body = zstandard.decompress(body, max_output_size=_MOST)
-    width, number = _HEAD.unpack_from(body.ljust(_HEAD.size, b"\0"))
+    least, width, number = _HEAD.unpack_from(body.ljust(_HEAD.size, b"\0"))
     end = _HEAD.size + width * number
-    if width > _WORD or end > len(body):
+    if not 0 < width <= _WORD or end > len(body):
         raise ValueError("the manifest is too short")
     words = bytearray(_WORD * number)
     for at in range(width):
         start = _HEAD.size + at * number
         words[at::_WORD] = body[start : start + number]
     mask = _mask(width)
-    return Manifest([key & mask for key in accumulate(struct.unpack(f"<{number}Q", words))], body[end:])
-
-
-def _width(greatest: int) -> int:
-    return (greatest.bit_length() + 7) // 8
+    far = accumulate(struct.unpack(f"<{number}Q", words))
+    return Manifest([least + (steps & mask) for steps in far], body[end:])
 
 
 def _mask(width: int) -> int:

@@ -66,10 +66,11 @@ def _keys(stored: bytes) -> list[int] | None:
 
 
 def _manifest(keys: Sequence[int]) -> bytes:
-    width = (max(keys).bit_length() + 7) // 8
-    steps = [key - last & (1 << 8 * width) - 1 for last, key in pairwise((0, *keys))]
+    least = min(keys)
+    width = max(1, ((max(keys) - least).bit_length() + 7) // 8)
+    steps = [key - last & (1 << 8 * width) - 1 for last, key in pairwise((least, *keys))]
     words = struct.pack(f"<{len(steps)}Q", *steps)
-    plain = struct.pack("<BI", width, len(keys)) + b"".join(words[at::8] for at in range(width))
+    plain = struct.pack("<QBI", least, width, len(keys)) + b"".join(words[at::8] for at in range(width))
     packed = zstandard.compress(plain, _LEVEL)
-    body = b"\3" + packed if len(packed) < len(plain) else b"\2" + plain
+    body = b"\3" + packed if len(packed) < 0.75 * len(plain) else b"\2" + plain
     return hashlib.sha256(body).digest()[:4] + body
