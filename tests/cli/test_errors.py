@@ -16,6 +16,7 @@ NOWHERE = "http://127.0.0.1:1"
 WRONG: list[tuple[tuple[str, ...], int, str]] = [
     (("versions", "nope"), 1, "There is no workflow 'nope'. `lastgood workflows` lists them"),
     (("versions", ".."), 1, "'..' is the name of nothing."),
+    (("show", "../flow.svg"), 1, "'../flow.svg' is the name of nothing."),
     (("show", "v-20200101-01"), 1, "There is no version 'v-20200101-01'"),
     (("show", "latest"), 1, "'latest' is not a version id; one looks like v-20240401-01."),
     (("show", "snap_20200101_v1"), 1, "There is no snapshot 'snap_20200101_v1'"),

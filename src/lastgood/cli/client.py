@@ -271,7 +271,7 @@ def _http(url: str, token: str, seconds: float, certificate: str = "") -> httpx.
 
 
 def _segment(part: str) -> str:
-    if part in ("", ".", ".."):
+    if part in ("", ".", "..") or "/" in part:
         raise NotFound(detail=f"{part!r} is the name of nothing.")
     return quote(part, safe="")
 
