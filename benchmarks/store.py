@@ -1,8 +1,6 @@
 """What a version costs on disk and what reading one takes, beside zstd per version and git on the same data in the
 same run; and what blame takes: ``python -m benchmarks.store [--versions N] [--plain-versions N] [--git-versions N]``.
-
-The data: workflows of 40 nodes and 58 KB of canonical JSON, 100 versions each, 1 to 3 nodes changed per version, the
-versions of all workflows in turn. Texts are made of invented words with the frequencies of a natural language."""
+The data is that of `histories`."""
 
 import argparse
 import hashlib
@@ -13,10 +11,10 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import batched, pairwise
+from itertools import batched, islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ import zstandard
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.histories import Words, change, document, history
 from lastgood import dsl
 from lastgood.db import tables as t
 from lastgood.db.audit import Principal
@@ -33,138 +32,24 @@ from lastgood.db.tx import Tx
 from lastgood.history import blame, blobs, content, versions, workflows
 from lastgood.settings import Settings
 
-_PER_WORKFLOW = 100
-_NODES = 40
 _READS = 1_000
 _GIT_READS = 30
 _ROUNDS = 25  # half a minute: on a shared machine the quiet times come and go
 _BATCH = 200
-_KINDS = ("llm", "code", "if-else", "http-request", "template-transform", "knowledge-retrieval")
-
-
-class Words:
-    """Text with the frequencies of a natural language, from a seed."""
-
-    def __init__(self, seed: int) -> None:
-        self.random = random.Random(seed)
-        syllables = [a + b for a in "bcdfglmnprstv" for b in ("a", "e", "i", "o", "u", "an", "er", "in", "or")]
-        self.words = [
-            "".join(self.random.choices(syllables, k=self.random.choice((1, 2, 2, 3)))) for _ in range(6000)
-        ]
-        self.weights = [1 / (rank + 3) for rank in range(len(self.words))]
-        totals = []
-        total = 0.0
-        for weight in self.weights:
-            total += weight
-            totals.append(total)
-        self.totals = totals
-
-    def text(self, number: int) -> str:
-        """`number` words."""
-        return " ".join(self.random.choices(self.words, cum_weights=self.totals, k=number))
-
-
-def node(words: Words, number: int, length: int) -> dict[str, Any]:
-    """A node as an editor leaves it, with a prompt of `length` words."""
-    kind = "start" if number == 0 else words.random.choice(_KINDS)
-    x, y = 80 + 304 * number, words.random.randrange(100, 900)
-    id = str(1_700_000_000_000 + words.random.randrange(10**11))
-    return {
-        "id": id,
-        "type": "custom",
-        "position": {"x": x, "y": y},
-        "positionAbsolute": {"x": x, "y": y},
-        "width": 244,
-        "height": 90,
-        "selected": False,
-        "sourcePosition": "right",
-        "targetPosition": "left",
-        "data": {
-            "type": kind,
-            "title": words.text(2),
-            "desc": "",
-            "selected": False,
-            "model": {
-                "provider": "langgenius/openai/openai",
-                "name": "large",
-                "mode": "chat",
-                "completion_params": {"temperature": 0.7},
-            },
-            "prompt_template": [{"id": f"{id}-system", "role": "system", "text": words.text(length)}],
-            "context": {"enabled": False, "variable_selector": []},
-            "vision": {"enabled": False},
-            "variables": [{"variable": words.text(1), "value_selector": [id, "text"]}],
-        },
-    }
-
-
-def document(words: Words, nodes: int, length: int) -> dict[str, Any]:
-    """A chain of `nodes` nodes."""
-    parts = [node(words, number, length) for number in range(nodes)]
-    edges = [
-        {
-            "id": f"{a['id']}-source-{b['id']}-target",
-            "source": a["id"],
-            "target": b["id"],
-            "sourceHandle": "source",
-            "targetHandle": "target",
-            "type": "custom",
-            "zIndex": 0,
-            "data": {"sourceType": a["data"]["type"], "targetType": b["data"]["type"], "isInIteration": False},
-        }
-        for a, b in pairwise(parts)
-    ]
-    return {
-        "app": {"mode": "workflow", "name": words.text(2), "icon": "🤖", "description": words.text(12)},
-        "kind": "app",
-        "version": "0.6.0",
-        "dependencies": [],
-        "workflow": {
-            "graph": {"nodes": parts, "edges": edges, "viewport": {"x": 0, "y": 0, "zoom": 1}},
-            "features": {"opening_statement": "", "file_upload": {"enabled": False}},
-            "environment_variables": [{"name": words.text(1), "value": words.text(3), "value_type": "string"}],
-            "conversation_variables": [],
-        },
-    }
-
-
-def change(words: Words, before: dict[str, Any]) -> dict[str, Any]:
-    """The next version: in one to three nodes a few words of the prompt are others; the canvas has moved."""
-    nodes = list(before["workflow"]["graph"]["nodes"])
-    for place in words.random.sample(range(len(nodes)), words.random.randint(1, 3)):
-        old = nodes[place]
-        prompt = old["data"]["prompt_template"][0]
-        said = prompt["text"].split(" ")
-        start = words.random.randrange(len(said))
-        said[start : start + words.random.randint(1, 20)] = words.text(words.random.randint(1, 20)).split(" ")
-        new = {**prompt, "text": " ".join(said)}
-        nodes[place] = {**old, "data": {**old["data"], "prompt_template": [new]}}
-    view = {"x": words.random.uniform(-900, 900), "y": words.random.uniform(-400, 400), "zoom": 0.75}
-    graph = {**before["workflow"]["graph"], "nodes": nodes, "viewport": view}
-    return {**before, "workflow": {**before["workflow"], "graph": graph}}
-
-
-def history(number: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """`number` versions of as many workflows as have 100 each: (workflow, document)."""
-    words = Words(1)
-    count = max(1, number // _PER_WORKFLOW)
-    now = [document(words, _NODES, 103) for _ in range(count)]
-    for turn in range(number):
-        place = turn % count
-        if turn >= count:
-            now[place] = change(words, now[place])
-        yield place, now[place]
 
 
 @dataclass
-class Row:
-    """One layout: bytes of JSON and on disk, seconds of writing, and random reads in milliseconds."""
+class Layout:
+    """A way to keep the versions: bytes of JSON and on disk, seconds of writing, how to read one, those to be read,
+    and what that took, in milliseconds."""
 
     name: str
     versions: int
     json: int
     disk: int
     seconds: float
+    read: Callable[[Any], object]
+    chosen: list[Any]
     reads: list[float]
 
 
@@ -189,44 +74,59 @@ def _timed(work: Callable[[Any], object], chosen: list[Any]) -> list[float]:
     return times
 
 
-def _quietest(work: Callable[[Any], object], chosen: list[Any]) -> list[float]:
-    """The times of the round with the lowest median: other work on the machine only ever adds to one."""
-    return min((_timed(work, chosen) for _ in range(_ROUNDS)), key=statistics.median)
+def read_by_turns(layouts: list[Layout]) -> None:
+    """Read from each, round by round, and keep the times of its quietest round: other work on the machine only ever
+    adds, and comes and goes."""
+    for _ in range(_ROUNDS):
+        for layout in layouts:
+            times = _timed(layout.read, layout.chosen)
+            if not layout.reads or statistics.median(times) < statistics.median(layout.reads):
+                layout.reads = times
 
 
-def ours(home: Path, number: int, archive: bool) -> list[Row]:
+class Ours:
     """The store of this project, as a server fills it: a dictionary is learnt when there is enough to learn from."""
-    store = open_store(Settings(home=home))
-    empty = _used(home / "lastgood.db")
-    names: list[str] = []
-    size = 0
-    seconds = 0.0
-    for some in batched(history(number), _BATCH):
-        begun = time.perf_counter()
-        names += store.write(partial(_write, some))
-        blobs.maintain(store)
-        seconds += time.perf_counter() - begun
-        size += sum(len(dsl.canonical(data)) for _, data in some)
-    chosen = random.Random(2).choices(names, k=_READS)
 
-    def row(name: str, whole: bool = False) -> Row:
-        with store.read() as tx:
-            reads = _quietest(lambda digest: content.read_content(tx, digest, digest, whole=whole), chosen)
-        return Row(name, number, size, _used(home / "lastgood.db") - empty, seconds, reads)
+    def __init__(self, home: Path, number: int) -> None:
+        self.path = home / "lastgood.db"
+        self.store = open_store(Settings(home=home))
+        self.empty = _used(self.path)
+        self.names: list[str] = []
+        self.json = 0
+        self.seconds = 0.0
+        for some in batched(history(number), _BATCH):
+            begun = time.perf_counter()
+            self.names += self.store.write(partial(_write, some))
+            blobs.maintain(self.store)
+            self.seconds += time.perf_counter() - begun
+            self.json += sum(len(dsl.canonical(data)) for _, data in some)
 
-    rows = [row("blobs and manifests"), row("the same, digest checked too", whole=True)]
-    if archive:
+    def layout(self, tx: Tx, name: str, *, whole: bool = False) -> Layout:
+        """How it is now, read in `tx`; with `whole` the digest is checked too."""
+        return Layout(
+            name,
+            len(self.names),
+            self.json,
+            _used(self.path) - self.empty,
+            self.seconds,
+            lambda digest: content.read_content(tx, digest, digest, whole=whole),
+            random.Random(2).choices(self.names, k=_READS),
+            [],
+        )
+
+    def archive(self) -> None:
+        """Archive nine of ten."""
         begun = time.perf_counter()
-        for part in batched(names[: number * 9 // 10], _BATCH):
-            store.write(partial(_archive, part))
-        seconds = time.perf_counter() - begun
-        rows.append(row("the same, 90 % archived"))
-    with store.read() as tx:
-        tables = (t.blob, t.content, t.archive, t.dictionary)
-        parts = {table.name: _bodies(tx, table) for table in tables}
-    _print_parts(parts, number)
-    store.close()
-    return rows
+        for part in batched(self.names[: len(self.names) * 9 // 10], _BATCH):
+            self.store.write(partial(_archive, part))
+        self.seconds = time.perf_counter() - begun
+
+    def print_parts(self, tx: Tx) -> None:
+        """What the tables hold."""
+        for table in (t.blob, t.content, t.archive, t.dictionary):
+            count, total = _bodies(tx, table)
+            size = total / len(self.names)
+            print(f"  {table.name}: {count:,} rows, bodies {size:,.0f} bytes a version", flush=True)
 
 
 def _write(some: tuple[tuple[int, dict[str, Any]], ...], tx: Tx) -> list[str]:
@@ -245,12 +145,7 @@ def _bodies(tx: Tx, table: Any) -> tuple[int, int]:
     return int(count), int(total)
 
 
-def _print_parts(parts: dict[str, tuple[int, int]], number: int) -> None:
-    for name, (count, total) in parts.items():
-        print(f"  {name}: {count:,} rows, bodies {total / number:,.0f} bytes a version", flush=True)
-
-
-def plain(home: Path, number: int) -> Row:
+def plain(home: Path, number: int) -> Layout:
     """The whole document compressed, version by version, in a SQLite table."""
     home.mkdir()
     connection = sqlite3.connect(home / "plain.db")
@@ -274,14 +169,16 @@ def plain(home: Path, number: int) -> Row:
         return orjson.loads(zstandard.decompress(packed))
 
     chosen = random.Random(2).choices(names, k=_READS)
-    reads = _quietest(read, chosen)
-    parsed = statistics.median(_timed(orjson.loads, [body] * 200))
-    print(f"  (orjson.loads of one document alone: {parsed:.2f} ms)")
-    connection.close()
-    return Row("zstd per version", number, size, _used(home / "plain.db"), seconds, reads)
+    return Layout("zstd per version", number, size, _used(home / "plain.db"), seconds, read, chosen, [])
 
 
-def git(home: Path, number: int) -> Row:
+def parsing(number: int) -> Layout:
+    """No store at all: the floor that every read stands on."""
+    bodies = [dsl.canonical(data) for _, data in islice(history(number), _READS)]
+    return Layout("orjson.loads alone", len(bodies), sum(map(len, bodies)), 0, 0.0, orjson.loads, bodies, [])
+
+
+def git(home: Path, number: int) -> Layout:
     """One commit for each version, a branch for each workflow; packed again and by `git gc`."""
     subprocess.run(["git", "init", "-q", "--bare", str(home)], check=True)
     size = 0
@@ -314,8 +211,7 @@ def git(home: Path, number: int) -> Row:
         show = ["git", "-C", str(home), "cat-file", "blob", blob]
         return orjson.loads(subprocess.run(show, check=True, capture_output=True).stdout)
 
-    reads = _quietest(read, wanted)
-    return Row("git, packed by gc", number, size, disk, seconds, reads)
+    return Layout("git, packed by gc", number, size, disk, seconds, read, wanted, [])
 
 
 def blame_seconds(home: Path, number: int, nodes: int) -> float:
@@ -356,21 +252,45 @@ def main() -> None:
     in_git = flags.versions if flags.git_versions is None else flags.git_versions
     home = Path(tempfile.mkdtemp(dir=flags.home))
     try:
-        table = Table("layout", "versions", "JSON each", "bytes each on disk", "write ms", "read p50 ms", "p99 ms")
-        rows = ours(home / "store", flags.versions, flags.archive)
+        store = Ours(home / "store", flags.versions)
+        others = [parsing(flags.versions)]
         if in_plain:
-            rows.append(plain(home / "plain", in_plain))
+            others.append(plain(home / "plain", in_plain))
         if in_git:
-            rows.append(git(home / "git", in_git))
-        for row in rows:
-            p50, p99 = statistics.median(row.reads), statistics.quantiles(row.reads, n=100)[98]
-            numbers = (row.versions, row.json // row.versions, row.disk // row.versions)
-            times = (row.seconds / row.versions * 1000, p50, p99)
-            table.add_row(row.name, *(f"{n:,}" for n in numbers), *(f"{n:.2f}" for n in times))
-        Console().print(table)
+            others.append(git(home / "git", in_git))
+        with store.store.read() as tx:
+            store.print_parts(tx)
+            rows = [
+                store.layout(tx, "blobs and manifests"),
+                store.layout(tx, "the same, digest checked too", whole=True),
+                *others,
+            ]
+            read_by_turns(rows)
+        if flags.archive:
+            store.archive()
+            with store.store.read() as tx:
+                store.print_parts(tx)
+                rows.append(store.layout(tx, "the first, 90 % archived"))
+                read_by_turns(rows[-1:])
+        store.store.close()
+        Console(width=120).print(_table(rows))
         blame_seconds(home / "blame", 1_000, 100)
     finally:
         shutil.rmtree(home)
+
+
+def _table(rows: list[Layout]) -> Table:
+    """What each takes; how long a read is beside the first one's."""
+    table = Table(
+        "layout", "versions", "JSON each", "bytes each on disk", "write ms", "read p50 ms", "p99 ms", "ratio"
+    )
+    first = statistics.median(rows[0].reads)
+    for row in rows:
+        p50, p99 = statistics.median(row.reads), statistics.quantiles(row.reads, n=100)[98]
+        numbers = (row.versions, row.json // row.versions, row.disk // row.versions)
+        times = (row.seconds / row.versions * 1000, p50, p99, p50 / first)
+        table.add_row(row.name, *(f"{n:,}" for n in numbers), *(f"{n:.2f}" for n in times))
+    return table
 
 
 if __name__ == "__main__":
