@@ -1,5 +1,5 @@
 """Histories made up: workflows of 40 nodes and 58 KB of canonical JSON, 100 versions each, 1 to 3 nodes changed per
-version, the versions of all workflows in turn. Texts are of invented words with the frequencies of a natural language."""
+version, the versions of all workflows in turn. Texts are of invented words as frequent as natural ones."""
 
 import random
 from collections.abc import Iterator
