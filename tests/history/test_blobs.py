@@ -184,14 +184,16 @@ def test_the_same_part_many_times_is_one_blob(store: Store) -> None:
 @on_sqlite
 def test_the_parts_of_a_workflow_lie_together(store: Store) -> None:
     """SQLite lays rows out by key: each workflow fills runs of its own, however its versions come between others'."""
-    digests: dict[str, list[str]] = {"one": [], "other": []}
+    written: dict[str, dict[str, dict[str, Any]]] = {"one": {}, "other": {}}
     for turn in range(150):
-        for name, some in digests.items():
+        for name, some in written.items():
             nodes = [{"id": f"{name}{place}", "said": turn if turn % 5 == place else 0} for place in range(5)]
-            some.append(write(store, dsl.Document({"workflow": {"graph": {"nodes": nodes}}})))
+            data = {"workflow": {"graph": {"nodes": nodes}}}
+            some[write(store, dsl.Document(data))] = data
     with store.read() as tx:
-        made_of = {name: content.manifests(tx, some) for name, some in digests.items()}
-        assert all(len(content.read_content(tx, digest, "x")) for some in digests.values() for digest in some)
+        made_of = {name: content.manifests(tx, some) for name, some in written.items()}
+        for digest, data in (written["one"] | written["other"]).items():
+            assert content.read_content(tx, digest, "x", whole=True) == data
     skeleton = rows(store)[0].pk
     runs = {
         name: {key // 256 for found in some.values() for key in found.keys if key != skeleton}
